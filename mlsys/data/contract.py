@@ -132,7 +132,7 @@ def parse_time(
     if bad.any():
         shown = ", ".join(f"row {row} has the shape {shape_of(column[row])!r}" for row in column.index[bad][:3])
         received = f"{int(bad.sum())} value{'s' if bad.sum() > 1 else ''} that cannot be read: {shown}"
-        raise ContractError(explain(f"column {column.name}", received, "dates as ISO 8601, such as 2024-04-03", cure))
+        raise ContractError(explain(f"column {column.name}", received, "dates as ISO 8601, such as 2024-04-03", f"Rows are counted from 0. {cure}"))
     return parsed.dt.tz_localize(None).astype("datetime64[us]")
 
 # %% ../../nbs/lib/data/contract.ipynb #cell13
@@ -150,8 +150,8 @@ def conform(
             table[name] = parse_time(column)
         elif item.type in ("category", "text") and not pd.api.types.is_string_dtype(column):
             table[name] = as_text(column)
-        elif item.type == "bool" and pd.api.types.is_string_dtype(column) and column.isin(["true", "false"]).all():
-            table[name] = column == "true"
+        elif item.type == "bool" and pd.api.types.is_string_dtype(column) and column.str.lower().isin(["true", "false"]).all():
+            table[name] = column.str.lower() == "true"
     return table
 
 
@@ -269,9 +269,10 @@ def infer_contract(
             columns[name] = ColumnContract("time", nullable=nullable)
         elif kinds.is_numeric_dtype(column):
             finite = column[np.isfinite(column)]
-            low, high = (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
-            whole = len(finite) > 0 and bool((finite == finite.round()).all())
-            low, high = (int(low), int(high)) if whole else (low, high)
+            bounded = len(finite) == column.notna().sum() > 0
+            whole = bounded and bool((finite == finite.round()).all())
+            low, high = (finite.min(), finite.max()) if bounded else (None, None)
+            low, high = (int(low), int(high)) if whole else (float(low), float(high)) if bounded else (None, None)
             columns[name] = ColumnContract("int" if whole else "float", low, high, nullable=nullable)
         elif column.nunique() <= max_values:
             columns[name] = ColumnContract("category", values=sorted(column.dropna().unique()) or None, nullable=nullable)

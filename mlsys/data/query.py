@@ -64,23 +64,27 @@ def select(
         raise explain_sql(argument, written or query, error) from None
 
 # %% ../../nbs/lib/data/query.ipynb #cell7
+def _sharpen(
+    column: pd.Series,  # any column
+) -> pd.Series:
+    "Replace a loose type (category, Python objects) by the one that its values have."
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.astype(column.cat.categories.dtype)
+    if not pd.api.types.is_object_dtype(column):
+        return column
+    seen = {type(value) for value in column.dropna()}
+    if seen <= {Decimal, float, int} and Decimal in seen:
+        return column.astype("float64")
+    if seen and all(hasattr(kind, "isoformat") and hasattr(kind, "year") for kind in seen):
+        return pd.to_datetime(column)
+    return column.astype("str" if seen <= {str} else "boolean" if seen <= {bool} else object)
+
+# %% ../../nbs/lib/data/query.ipynb #cell8
 def plain_type(
     column: pd.Series,  # any column
 ) -> pd.Series:
     "Return the column as int, float, bool, text or timestamp without a zone."
-    kinds = pd.api.types
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    if kinds.is_object_dtype(column):
-        seen = {type(value) for value in column.dropna()}
-        if seen <= {Decimal, float, int} and Decimal in seen:
-            column = column.astype("float64")
-        elif seen and all(hasattr(kind, "isoformat") and hasattr(kind, "year") for kind in seen):
-            column = pd.to_datetime(column)
-        elif seen <= {bool}:
-            column = column.astype("boolean")
-        elif seen <= {str}:
-            column = column.astype("str")
+    kinds, column = pd.api.types, _sharpen(column)
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     if kinds.is_bool_dtype(column):
@@ -104,7 +108,7 @@ def plain_types(
     "Return the table with every column in a plain type."
     return pd.DataFrame({name: plain_type(table[name]) for name in table.columns}, index=table.index)
 
-# %% ../../nbs/lib/data/query.ipynb #cell10
+# %% ../../nbs/lib/data/query.ipynb #cell11
 def query_tables(
     query: str,  # one SELECT
     tables: Mapping[str, pd.DataFrame],  # the inputs by the name that the query uses
@@ -123,7 +127,7 @@ def query_tables(
         lock(connection)
         return select(connection, query, argument, written)
 
-# %% ../../nbs/lib/data/query.ipynb #cell15
+# %% ../../nbs/lib/data/query.ipynb #cell16
 def query_duckdb(
     path: Path | str,  # a DuckDB database file
     query: str,  # one SELECT
@@ -184,14 +188,14 @@ def query_database(
         query = f'SELECT * FROM "{quoted}"'
     return run(path, query)
 
-# %% ../../nbs/lib/data/query.ipynb #cell18
+# %% ../../nbs/lib/data/query.ipynb #cell19
 def derive_columns(
     table: pd.DataFrame,  # any table
     derive: Sequence[str],  # "name = SQL expression", one for each column
 ) -> pd.DataFrame:
     "Add or replace columns that are written as SQL expressions of the others."
     for line in derive:
-        match = re.fullmatch(r"\s*([^=<>!]+?)\s*=\s*([^=].*?)\s*", line, re.DOTALL)
+        match = re.fullmatch(r"\s*([^=<>!]+?)\s*=\s*([^=\s].*?)\s*", line, re.DOTALL)
         if not match:
             raise ConfigError(explain("data.derive", line, "name = SQL expression", "Example: age_group = age // 20"))
         name, expression = match[1].strip('"'), match[2]

@@ -86,12 +86,13 @@ def _by_time(
     clock: np.ndarray,  # when each row came about, shape (n_rows,)
     delay: Any,  # from a row's time until its label is known: a timedelta, or 0 for row numbers
     test_count: int,  # rows wanted in the test part
-    validation_count: int,  # rows wanted in the validation part
+    validation_share: float,  # share of the rows known before the test for validation, in (0, 1)
 ) -> tuple[np.ndarray, dict[str, int], dict[str, Any]]:  # part of each row, rows purged, first time of each part
     "Assign parts by time, with purging."
     everything = np.ones(len(clock), dtype=bool)
     test_from = _cut_by_time(clock, everything, test_count, "split.test_share")
     known_before_test = (clock < test_from) & (clock + delay <= test_from)
+    validation_count = max(round(validation_share * int(known_before_test.sum())), 1)
     validation_from = _cut_by_time(clock, known_before_test, validation_count, "split.validation_share")
     in_train = (clock < validation_from) & (clock + delay <= validation_from)
     part = np.select([clock >= test_from, known_before_test & (clock >= validation_from), in_train], ["test", "validation", "train"], "")
@@ -153,20 +154,19 @@ def check_split(
 ) -> None:
     "Raise a LeakageError if anything of a later part can be known in an earlier one."
     names = [name for name in PARTS if len(parts[name])]
-    for position, name in enumerate(names):
-        for later in names[position + 1:]:
-            one, two = parts[name], parts[later]
-            for key in ("row_id", roles.group):
-                shared = set(one[key].dropna()) & set(two[key].dropna()) if key else set()
-                if shared:
-                    raise LeakageError(explain(f"{name} and {later}", f"{len(shared)} values of {key} in both", "parts without common rows and groups"))
-            if by_time:
-                delay = np.timedelta64(roles.label_delay_days, "D") if roles.time else 0
-                begin = _clock(two, roles).min()
-                unknown = int(((_clock(one, roles) >= begin) | (_clock(one, roles) + delay > begin)).sum())
-                if unknown:
-                    received = f"{unknown} rows whose label is not known when {later} begins"
-                    raise LeakageError(explain(name, received, f"rows whose label is known before {later}", "Purge them, as split_table does."))
+    pairs = [(name, later) for position, name in enumerate(names) for later in names[position + 1:]]
+    for name, later in pairs:
+        for key in filter(None, ("row_id", roles.group)):
+            shared = set(parts[name][key].dropna()) & set(parts[later][key].dropna())
+            if shared:
+                raise LeakageError(explain(f"{name} and {later}", f"{len(shared)} values of {key} in both", "parts without common rows and groups"))
+    for name, later in pairs if by_time else ():
+        delay = np.timedelta64(roles.label_delay_days, "D") if roles.time else 0
+        begin, clock = _clock(parts[later], roles).min(), _clock(parts[name], roles)
+        unknown = int(((clock >= begin) | (clock + delay > begin)).sum())
+        if unknown:
+            received = f"{unknown} row{'s' if unknown > 1 else ''} whose label is not known when {later} begins"
+            raise LeakageError(explain(name, received, f"rows whose label is known before {later}", "Purge them, as split_table does."))
 
 # %% ../../nbs/lib/data/split.ipynb #cell17
 def _check_shares(
@@ -177,51 +177,49 @@ def _check_shares(
     for name, share in (("split.test_share", test_share), ("split.validation_share", validation_share)):
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
             raise ConfigError(explain(name, share, "a number between 0 and 1, both excluded"))
-    if test_share + validation_share >= 1:
-        raise ConfigError(explain("split.test_share + split.validation_share", test_share + validation_share, "less than 1 together"))
 
 
 def _assign(
     table: pd.DataFrame,  # a prepared table
     roles: Roles,  # its roles
     method: str,  # "time", "random" or "given"
-    shares: dict[str, float],  # share of all rows for "test" and "validation"
+    test_share: float,  # share of all rows
+    validation_share: float,  # share of the rows that are left
     seed: int,  # seed of random draws
 ) -> tuple[np.ndarray, list[dict], dict]:  # part of each row, what was removed and why, first time of each part
     "Assign each row to a part."
     groups, outcome, rng = group_codes(table, roles), table[roles.target].to_numpy(), np.random.default_rng(seed)
-    counts = {name: max(math.floor(share * len(table) + 0.5), 1) for name, share in shares.items()}
     removed, begins = [], {}
     if method == "time":
         delay = np.timedelta64(roles.label_delay_days, "D") if roles.time else 0
-        part, purged, begins = _by_time(_clock(table, roles), delay, counts["test"], counts["validation"])
+        part, purged, begins = _by_time(_clock(table, roles), delay, max(round(test_share * len(table)), 1), validation_share)
         removed += [{"rows": count, "reason": f"label not known {where} begins ({roles.label_delay_days} days)"} for where, count in purged.items()]
     elif method == "random":
-        part = _at_random(outcome, groups, shares, rng)
+        part = _at_random(outcome, groups, {"test": test_share, "validation": validation_share * (1 - test_share)}, rng)
     else:
         given = (table["part"] == "test").to_numpy()
-        inner = _at_random(outcome[~given], pd.factorize(groups[~given])[0], {"validation": shares["validation"]}, rng)
+        inner = _at_random(outcome[~given], pd.factorize(groups[~given])[0], {"validation": validation_share}, rng)
         part = np.where(given, "test", "train").astype("<U10")
         part[~given] = inner
     part, shared = _part_groups(part, groups)
     removed += [{"rows": count, "reason": f"taken out of {name}: the same {roles.group} occurs later"} for name, count in shared.items()]
     return part, [item for item in removed if item["rows"]], begins
 
-
+# %% ../../nbs/lib/data/split.ipynb #cell18
 def split_table(
     table: pd.DataFrame,  # a prepared table
     roles: Roles,  # its roles
     method: str = "auto",  # "time", "random", "given" (a test file), or "auto": given, else time, else random
     *,
-    test_share: float = 0.2,  # share of all rows for the test part, in (0, 1); not used with a given one
-    validation_share: float = 0.15,  # share of all rows (with a given test: of the others) for validation, in (0, 1)
+    test_share: float = 0.25,  # share of all rows for the test part, in (0, 1); not used with a given one
+    validation_share: float = 0.1,  # share of the rows that may be used before the test for validation, in (0, 1)
     seed: int = 0,  # seed of random draws
 ) -> Split:
     "Divide a table into train, validation and test as the table's roles demand."
     require_columns([*roles.columns, "row_id"], table.columns, "table")
     _check_shares(test_share, validation_share)
     method, why = choose_method(table, roles, method)
-    part, removed, begins = _assign(table, roles, method, {"test": test_share, "validation": validation_share}, seed)
+    part, removed, begins = _assign(table, roles, method, test_share, validation_share, seed)
     order = np.argsort(_clock(table, roles), kind="stable") if method == "time" else np.arange(len(table))
     ordered, part = table.iloc[order], part[order]
     parts = {name: ordered[part == name].drop(columns="part", errors="ignore").reset_index(drop=True) for name in PARTS}
@@ -235,7 +233,7 @@ def split_table(
               "positive_rate": {name: float(rows[roles.target].mean()) for name, rows in parts.items()}}
     return Split(**parts, report=report)
 
-# %% ../../nbs/lib/data/split.ipynb #cell24
+# %% ../../nbs/lib/data/split.ipynb #cell25
 def auc_with_interval(
     outcome: np.ndarray,  # 0 or 1, shape (n_rows,)
     scores: np.ndarray,  # higher means more likely 1, shape (n_rows,)
@@ -257,16 +255,15 @@ def quick_auc(
     test: pd.DataFrame,  # rows to judge by
     roles: Roles,  # the table's roles
     seed: int = 0,  # seed of the model
+    max_levels: int = 40,  # most frequent categories of a column that get an indicator each
 ) -> tuple[float, float, float]:  # area under the ROC curve, lower and upper limit
     "Fit gradient boosting with its default settings and return its test AUC."
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    model = HistGradientBoostingClassifier(random_state=seed)
-    levels = {name: pd.Index(train[name].value_counts().index[:254]) for name in roles.categorical}
-    coded = [rows[roles.features].assign(**{name: index.get_indexer(rows[name]) for name, index in levels.items()}).astype("float64")
-             for rows in (train, test)]
-    coded = [rows.mask(rows[roles.categorical].reindex(columns=rows.columns) == -1) for rows in coded]
-    model.set_params(categorical_features=[name in levels for name in roles.features]).fit(coded[0], train[roles.target])
+    levels = {name: train[name].value_counts().index[:max_levels] for name in roles.categorical}
+    coded = [np.column_stack([rows[roles.numeric].to_numpy(dtype="float64")]
+                             + [rows[name].eq(level).to_numpy() for name, kept in levels.items() for level in kept]) for rows in (train, test)]
+    model = HistGradientBoostingClassifier(random_state=seed).fit(coded[0], train[roles.target])
     return auc_with_interval(test[roles.target].to_numpy(), model.predict_proba(coded[1])[:, 1])
 
 

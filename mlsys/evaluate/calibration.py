@@ -81,6 +81,8 @@ def plot_reliability(
     "Draw the share of positives over the mean score, with its interval."
     share = table["positive_share"]
     spread = [(share - table["low"]).clip(lower=0), (table["high"] - share).clip(lower=0)]
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, zorder=0)
+    axes.axline((0, 0), slope=1, color="0.7", linewidth=1, zorder=0)
     axes.errorbar(table["mean_score"], share, spread, marker="o", markersize=4, linewidth=1.2, label=label, color=color)
-    axes.set(xlabel="mean score in the bin", ylabel="share of positives", xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlabel="mean score in the bin", ylabel="share of positives")
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)

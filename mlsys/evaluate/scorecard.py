@@ -62,6 +62,7 @@ class RankedCells:
         inside = np.clip(self.scores, np.finfo(float).eps, 1 - np.finfo(float).eps)
         self.surprise = -np.log(np.where(self.y == 1, inside, 1 - inside))
         self.residual = self.scores - self.y
+        self.gaps = np.add.reduceat(self.counts * self.residual, self.starts) / len(y)
         self.buffers = [np.empty_like(self.counts) for _ in range(3)] + [np.empty(len(self.y)) for _ in range(3)]
 
     def draw(
@@ -94,30 +95,30 @@ def score_metrics(
     seen[cells.tied] += below
     np.divide(scratch, np.maximum(seen, 1, out=seen), out=scratch)
     mixed = 0 < positives < rows
-    gaps = np.add.reduceat(np.multiply(weight, cells.residual, out=weight), cells.starts)
+    gaps = np.add.reduceat(np.multiply(weight, cells.residual, out=weight), cells.starts) / rows
     np.copyto(weight, weights)
     return {
         "auc_roc": pairs / (positives * (rows - positives)) if mixed else np.nan,
         "average_precision": float(hit_weight @ scratch) / positives if positives else np.nan,
         "log_loss": float(weight @ cells.surprise) / rows,
         "brier": float(weight @ np.square(cells.residual, out=scratch)) / rows,
-        "calibration_error": float(np.abs(gaps).sum()) / rows,
+        "calibration_error": float(np.abs(gaps).sum()),
+        "calibration_noise": float(np.abs(gaps - cells.gaps).sum()),
     }
 
 # %% ../../nbs/lib/evaluate/scorecard.ipynb #cell16
 def bootstrap_interval(
     value: float,  # the point estimate
     draws: np.ndarray,  # the figure in each bootstrap draw, NaN where undefined, shape (n_bootstrap,)
-    symmetric: bool = False,  # reflect the upper end at the value, for figures that noise can only push up
+    noise: np.ndarray | None = None,  # how far each draw is from the sample, for a figure that noise can only push up
 ) -> dict[str, float]:  # value, low and high
     "Return the value with its 95 % interval."
     draws = draws[~np.isnan(draws)]
     if np.isnan(value) or not len(draws):
         return {"value": float(value), "low": float("nan"), "high": float("nan")}
     low, high = np.quantile(draws, [0.025, 0.975])
-    if symmetric:
-        high = max(high, value)
-        low = max(2 * value - high, 0.0)
+    if noise is not None:
+        low, high = max(value - np.quantile(noise, 0.975), 0.0), max(high, value)
     return {"value": float(value), "low": float(low), "high": float(high)}
 
 
@@ -147,12 +148,15 @@ def scorecard(
     constant = cheapest_constant(y, costs)
     value = decision_metrics(counts, costs, constant)
     draws = decision_metrics(rng.multinomial(len(y), counts / len(y), size=n_bootstrap), costs, constant)
+    noise: dict[str, np.ndarray] = {}
     if scores is not None:
         cells = RankedCells(y, scores)
         value |= score_metrics(cells, cells.counts)
         rows = [score_metrics(cells, cells.draw(rng)) for _ in range(n_bootstrap)]
         draws |= {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return {name: bootstrap_interval(value[name], draws[name], name == "calibration_error") for name in sorted(value)}
+        noise["calibration_error"] = draws["calibration_noise"]
+        del value["calibration_noise"]
+    return {name: bootstrap_interval(value[name], draws[name], noise.get(name)) for name in sorted(value)}
 
 # %% ../../nbs/lib/evaluate/scorecard.ipynb #cell25
 def format_interval(

@@ -35,7 +35,7 @@ class QuantileRamps(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_knots : int, default=9
+    n_knots : int, default=5
         Quantiles of the values, and of the distinct values, at which to bend; at least 2.
 
     Attributes
@@ -52,7 +52,7 @@ class QuantileRamps(TransformerMixin, BaseEstimator):
     T. Hastie, R. Tibshirani, J. Friedman (2009). The Elements of Statistical Learning, section 5.2: piecewise linear bases.
     """
 
-    def __init__(self, n_knots=9):
+    def __init__(self, n_knots=5):
         self.n_knots = n_knots
 
     def fit(self, X, y=None):
@@ -96,7 +96,7 @@ class QuantileRamps(TransformerMixin, BaseEstimator):
 def make_preprocessor(
     roles: Roles,  # which columns are numeric, which are categories
     kind: str = "linear",  # "linear" (ramps, one-hot) or "trees" (numbers as they are, codes)
-    n_knots: int = 9,  # quantiles at which a numeric column bends, linear only
+    n_knots: int = 5,  # quantiles at which a numeric column bends, linear only
     min_frequency: int = 10,  # rows under which a category shares a column with other rare ones
     max_categories: int = 64,  # columns a categorical feature may have at most; at most 255 for trees
 ) -> ColumnTransformer:

@@ -8,7 +8,6 @@ __all__ = ['CONF', 'PARAMS', 'conf_digest', 'as_list', 'or_none', 'register_reso
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell2
 import hashlib
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,10 +37,10 @@ def as_list(
     value: Any,  # one number or a list of them
 ) -> list[float]:
     "Return a list of floats, so that `key=1` and `key=[1,3]` may both be written."
-    try:
-        return [float(item) for item in (value if isinstance(value, Iterable) and not isinstance(value, str) else [value])]
-    except (TypeError, ValueError):
-        raise ConfigError(explain("configuration value", value, "a number or a list of numbers, such as 1 or [1,3,8]")) from None
+    items = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    if not items or any(isinstance(item, (bool, str)) or not isinstance(item, (int, float)) for item in items):
+        raise ConfigError(explain("configuration value", value, "a number or a list of numbers, such as 1 or [1,3,8]"))
+    return [float(item) for item in items]
 
 def or_none(
     path: str,  # a path, or an empty text
@@ -50,12 +49,14 @@ def or_none(
     return path or f"{CONF}/none"
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell8
-def register_resolvers() -> None:
+def register_resolvers(
+    root: Path | None = None,  # the project's folder; found from the current folder when a configuration is resolved by default
+) -> None:
     "Teach OmegaConf the resolvers that `conf/` uses; calling it twice does no harm."
     from omegaconf import OmegaConf
 
-    OmegaConf.register_new_resolver("conf_digest", conf_digest, replace=True)
-    OmegaConf.register_new_resolver("as_list", as_list, replace=True)
+    OmegaConf.register_new_resolver("conf_digest", lambda: conf_digest(root), replace=True)
+    OmegaConf.register_new_resolver("as_list", lambda value: OmegaConf.create(as_list(value)), replace=True)
     OmegaConf.register_new_resolver("or_none", or_none, replace=True)
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell10
@@ -71,7 +72,7 @@ def compose(
     from omegaconf.errors import OmegaConfBaseException
 
     root = root or project_root()
-    register_resolvers()
+    register_resolvers(root)
     try:
         with initialize_config_dir(str(root / CONF), version_base="1.3"):
             config = hydra_compose("config", list(overrides))

@@ -9,6 +9,7 @@ __all__ = ['NOT_NEEDED', 'without', 'SeedOnImport', 'Publisher', 'ValueHook', 'S
 # %% ../../nbs/lib/pipeline/engine.ipynb #cell2
 import base64
 import importlib.machinery
+import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ def without(
 
 # %% ../../nbs/lib/pipeline/engine.ipynb #cell5
 with without(NOT_NEEDED):
+    import nbformat
     import papermill
     import papermill.engines
     from IPython.core.displayhook import DisplayHook
@@ -248,3 +250,4 @@ class InProcessEngine(papermill.engines.Engine):
 
 
 papermill.engines.papermill_engines.register("mlsys", InProcessEngine)
+logging.getLogger("papermill").setLevel(logging.ERROR)  # its warnings about parameters are guesses; ours are checks

@@ -40,7 +40,7 @@ def read_notebook(
     name: str,  # a stage's name
 ) -> Any:
     "Return the notebook of a stage as nbformat reads it."
-    import nbformat
+    from mlsys.pipeline.engine import nbformat
 
     folder = root / "nbs" / "stages"
     path = folder / f"{name}.ipynb"
@@ -97,7 +97,7 @@ def stabilise(
     root: Path,  # the project's folder
 ) -> Any:
     "Take times, addresses and machine paths out of an executed notebook, and return it."
-    import nbformat
+    from mlsys.pipeline.engine import nbformat
 
     notebook.metadata = {
         "kernelspec": {"display_name": "python3", "language": "python", "name": "python3"},
@@ -170,7 +170,7 @@ def _execute(stage: Stage, values: dict, progress: bool) -> Any:
 
 def _finish(stage: Stage, notebook: Any) -> None:
     "Put outputs, metrics and the executed notebook in place."
-    import nbformat
+    from mlsys.pipeline.engine import nbformat
 
     executed = nbformat.writes(stabilise(notebook, stage.root)) + "\n"
     (stage.scratch / "artifacts").mkdir(parents=True, exist_ok=True)
@@ -217,9 +217,7 @@ def run_stage(
 
 def _run_and_finish(stage: Stage, values: dict, progress: bool) -> None:
     "Run the notebook; finish it when it succeeds, keep and explain it when it fails."
-    import nbformat
-
-    from mlsys.pipeline.engine import CellFailed
+    from mlsys.pipeline.engine import CellFailed, nbformat
 
     try:
         executed = _execute(stage, values, progress)

@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..core import BudgetError, ConfigError, explain
+from ..models.persistence import trust
 from .accounting import PrivacyWarning, calibrate_noise, ledger_epsilon
 from .domain import DomainEncoder
 
@@ -36,6 +37,7 @@ def plan_run(
     return sample_rate, max(1, round(epochs / sample_rate))
 
 # %% ../../nbs/lib/privacy/classifier.ipynb #cell9
+@trust
 class PrivateLogisticRegression(ClassifierMixin, BaseEstimator):
     """Logistic regression trained by DP-SGD (Opacus) within a privacy budget.
 
@@ -48,13 +50,14 @@ class PrivateLogisticRegression(ClassifierMixin, BaseEstimator):
         Budget for the privacy loss, above 0; no unit.
     target_delta : float, default=1e-5
         Probability that the bound may fail; below 1 / number of rows.
-    max_grad_norm : float, default=0.5
-        Length to which each row's gradient is clipped, above 0. With rows of norm 1, half the largest possible gradient.
-    epochs : int, default=30
+    max_grad_norm : float, default=1.0
+        Length to which each row's gradient is clipped, above 0. With rows of norm 1, only rows that the model gets badly wrong have a longer one; to
+        clip more would push the probabilities away from what they should be.
+    epochs : int, default=40
         Times that each row is seen, on average.
-    batch_size : int, default=8192
+    batch_size : int, default=4096
         Rows per step, on average; the whole table where it is smaller.
-    learning_rate : float, default=0.3
+    learning_rate : float, default=0.2
         Step size of Adam.
     averaged_share : float, default=0.5
         Share of the steps, counted from the end, whose weights are averaged; above 0, up to 1.
@@ -80,8 +83,8 @@ class PrivateLogisticRegression(ClassifierMixin, BaseEstimator):
     Abadi et al. 2016, Deep Learning with Differential Privacy, algorithm 1.
     """
 
-    def __init__(self, *, target_epsilon=1.0, target_delta=1e-5, max_grad_norm=0.5, epochs=30, batch_size=8192,
-                 learning_rate=0.3, averaged_share=0.5, random_state=None):
+    def __init__(self, *, target_epsilon=1.0, target_delta=1e-5, max_grad_norm=1.0, epochs=40, batch_size=4096,
+                 learning_rate=0.2, averaged_share=0.5, random_state=None):
         self.target_epsilon = target_epsilon
         self.target_delta = target_delta
         self.max_grad_norm = max_grad_norm

@@ -105,8 +105,7 @@ def clipped_lengths(
     optimizer: DPOptimizer,  # after a backward pass
 ) -> torch.Tensor:  # shape (n_rows,)
     "Return the length of each row's gradient once it is clipped, as the optimiser will do it."
-    parts = [sample.reshape(len(sample), -1) for sample in optimizer.grad_samples]
-    lengths = torch.cat(parts, dim=1).norm(dim=1)
+    lengths = torch.stack([sample.reshape(len(sample), -1).norm(dim=1) for sample in optimizer.grad_samples]).norm(dim=0)
     return lengths * (optimizer.max_grad_norm / (lengths + 1e-6)).clamp(max=1.0)
 
 

@@ -1,0 +1,114 @@
+"""What counts as code, and who reaches it."""
+
+import json
+import textwrap
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from mlsys.pipeline.digest import Library, normalise, reach, stage_code
+
+MODULES = {
+    "__init__": "",
+    "base": """
+        LIMIT = 3
+        def low(x):
+            "Say something."
+            return x - LIMIT
+        def unused(x):
+            return x
+    """,
+    "model": """
+        from .base import low
+        from demo import base
+        class Parent:
+            def fit(self): return low(1)
+        class Child(Parent):
+            def predict(self):
+                from .late import late
+                return late()
+        TABLE = {"child": Child}
+        def make(name): return TABLE[name]()
+        def whole(): return vars(base)
+    """,
+    "late": "def late(): return 1\nprint('effect')\n",
+}
+
+
+@pytest.fixture
+def library(tmp_path):
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    for name, text in MODULES.items():
+        (folder / f"{name}.py").write_text(textwrap.dedent(text))
+    return Library(folder, name="demo")
+
+
+def test_it_follows_calls_classes_tables_and_local_imports(library):
+    reached = reach([("demo.model", "make")], library)
+    assert set(reached) == {
+        "demo.model:make", "demo.model:TABLE", "demo.model:Child", "demo.model:Parent",
+        "demo.base:low", "demo.base:LIMIT", "demo.late:late", "demo.late:",
+    }  # fmt: skip
+
+
+def test_a_module_used_as_a_value_is_reached_whole(library):
+    assert {"demo.base:low", "demo.base:unused"} <= set(reach([("demo.model", "whole")], library))
+
+
+def test_an_attribute_of_a_module_reaches_that_attribute(library, tmp_path):
+    path = tmp_path / "stage.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("import demo.base as b\nb.low(1)")]), path)
+    code = stage_code(path, library)
+    assert "demo.base:low" in code and "demo.base:unused" not in code
+
+
+def test_prose_is_not_code():
+    assert normalise('def f(x):  # note\n    """Doc."""\n\n    return (x)') == normalise("def f(x): return x")
+    assert normalise("def f():\n    'only a text'") == normalise("def f(): pass")
+    assert normalise("x = 1") != normalise("x = 2")
+    assert normalise("x = 'text'") != normalise("x = 'other'")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("return x - LIMIT", "return x - LIMIT - 1", True),
+        ("LIMIT = 3", "LIMIT = 4", True),
+        ('"Say something."', '"Say something else."', False),
+        ("return x - LIMIT", "return x - LIMIT  # why", False),
+        ("def unused(x):\n    return x", "def unused(x):\n    return 2 * x", False),
+    ],
+)
+def test_the_digest_changes_with_reached_code_only(library, tmp_path, old, new, changed):
+    path = tmp_path / "stage.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("from demo.model import make\nmake('child').fit()")]), path)
+    before = json.dumps(stage_code(path, library))
+    file = library.folder / "base.py"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    after = json.dumps(stage_code(path, Library(library.folder, name="demo")))
+    assert (before != after) is changed
+
+
+def test_markdown_outputs_and_comments_of_a_notebook_are_not_code(library, tmp_path):
+    codes = []
+    for number, (prose, comment) in enumerate([("one", "# a"), ("two", "# b")]):
+        path = tmp_path / f"{number}.ipynb"
+        cell = new_code_cell(f"{comment}\nx = 1\n%matplotlib inline", execution_count=number)
+        nbformat.write(new_notebook(cells=[new_markdown_cell(prose), cell]), path)
+        codes.append(stage_code(path, library))
+    assert codes[0] == codes[1]
+
+
+def test_every_stage_reaches_its_package(repo):
+    """The repository's own stages: a change of the metric reruns evaluate, a change of the assessment does not."""
+    from mlsys.pipeline.digest import INFRASTRUCTURE
+
+    library = Library(repo / "mlsys", ignored=INFRASTRUCTURE)
+    evaluate = stage_code(repo / "nbs/stages/evaluate.ipynb", library)
+    assess = stage_code(repo / "nbs/stages/assess.ipynb", library)
+    assert any(name.startswith("mlsys.evaluate.scorecard:") for name in evaluate)
+    assert any(name.startswith("mlsys.fairness.") for name in assess)
+    assert not any(name.startswith(("mlsys.fairness.", "mlsys.pipeline.")) for name in evaluate)

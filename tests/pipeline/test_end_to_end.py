@@ -1,0 +1,213 @@
+"""The repository's own pipeline in a copy: what runs, what does not, what is left behind. One copy serves all tests of this file, in order."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import nbformat
+import pytest
+from conftest import BIN, REPO, run
+
+LEFT_OUT = (".venv", ".git", "artifacts", "reports", "_docs", "_proc", ".site", "tmp", "cache", "__pycache__", ".ipynb_checkpoints", ".hypothesis")
+
+
+def make_copy(folder):
+    """Copy the repository's files into a folder, as a fresh clone would have them, and get the data."""
+    shutil.copytree(REPO, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    run(["git", "init", "-q"], folder)
+    pulled = run(["dvc", "pull", "--quiet", "data.dvc"], folder)
+    assert pulled.returncode == 0, pulled.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the repository after a smoke run."""
+    folder = make_copy(tmp_path_factory.mktemp("pipeline") / "project")
+    assert run(["mlsys", "compose", "profile=smoke"], folder).returncode == 0
+    done = run(["mlsys", "repro"], folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "first.txt").write_text(done.stdout)
+    return folder
+
+
+def ran(process):
+    """The stages that a `dvc repro` ran."""
+    assert process.returncode == 0, process.stdout + process.stderr
+    return set(re.findall(r"Running stage '([^'@]+)", process.stdout))
+
+
+def edit_notebook(path, change):
+    """Change the first cell that a function accepts."""
+    notebook = nbformat.read(path, as_version=4)
+    assert any(change(cell) for cell in notebook.cells), f"nothing to change in {path.name}"
+    nbformat.write(notebook, path)
+
+
+def test_the_screen_shows_stages_models_gates_and_places(copy):
+    screen = (copy / "first.txt").read_text()
+    for word in ("prepare", "select", "ran", "logistic", "boosted", "epsilon", "model card", "reports/notebooks/", "_docs/index.html"):
+        assert word in screen, word
+    assert "ran" in screen and "pass" in screen
+
+
+def test_a_second_run_does_nothing(copy):
+    done = run(["mlsys", "repro"], copy)
+    assert "up to date" in done.stdout and not ran(done)
+    assert "cached" in done.stdout
+    assert json.loads(run(["dvc", "status", "--json"], copy).stdout) == {}
+
+
+def test_outputs_are_only_where_they_are_declared(copy):
+    listed = run(["dvc", "ls", ".", "--recursive", "--dvc-only"], copy).stdout.split()
+    made = {str(path.relative_to(copy)) for name in ("artifacts", "reports") for path in (copy / name).rglob("*") if path.is_file()}
+    free = {name for name in made if name.startswith("reports/timing/") or name.endswith(".gitignore")}
+    metrics = {name for name in made if name.startswith("reports/metrics/")}
+    assert made - free - metrics == {name for name in listed if name.startswith(("artifacts", "reports"))} - metrics
+
+
+def test_no_machine_is_named_in_what_people_read(copy):
+    for path in [*(copy / "reports").rglob("*.ipynb"), copy / "artifacts/select/card.md", copy / "params.yaml"]:
+        text = path.read_text()
+        assert str(copy) not in text and str(REPO) not in text, path
+
+
+def test_prose_reruns_nothing_but_digest(copy):
+    def reword(cell):
+        if cell.cell_type == "markdown":
+            cell.source += "\n\nOne more sentence."
+        return cell.cell_type == "markdown"
+
+    def comment(cell):
+        if cell.cell_type == "code" and "import" in cell.source:
+            cell.source = "# a comment\n" + cell.source
+            return True
+        return False
+
+    edit_notebook(copy / "nbs/stages/train.ipynb", reword)
+    edit_notebook(copy / "nbs/stages/train.ipynb", comment)
+    module = copy / "mlsys" / "evaluate" / "scorecard.py"
+    module.write_text("# a comment\n" + module.read_text())
+    assert ran(run(["dvc", "repro"], copy)) == {"digest"}
+    assert json.loads(run(["dvc", "status", "--json"], copy).stdout) == {}
+
+
+def test_a_function_reruns_the_stages_that_reach_it(copy):
+    """A function of mlsys.fairness that no other stage reaches: assess and what follows it run, nothing else."""
+    digests = {path.stem: set(json.loads(path.read_text())) for path in (copy / "artifacts/digest").glob("*.json")}
+    others = set.union(*[names for stage, names in digests.items() if stage != "assess"])
+    only = sorted(name for name in digests["assess"] - others if name.startswith("mlsys.") and not name.endswith(":"))
+    assert only, "assess reaches nothing of its own"
+    for name in only:
+        dotted, symbol = name.split(":")
+        path = copy.joinpath(*dotted.split(".")).with_suffix(".py")
+        found = re.search(rf"^def {symbol}\(.*?\n    (?=return |raise |[a-z_]+ = )", path.read_text(), re.M | re.S)
+        if found:
+            break
+    assert found, f"no function among {only}"
+    text = path.read_text()
+    path.write_text(text[: found.end()] + "assert True\n    " + text[found.end() :])
+    assert ran(run(["dvc", "repro"], copy)) == {"digest", "assess", "select"}
+
+
+def test_the_same_seed_gives_the_same_files(copy):
+    names = ["reports/metrics", "reports/notebooks"]
+    before = {path: path.read_bytes() for name in names for path in (copy / name).rglob("*.*") if path.is_file()}
+    for stage in ("prepare", "split", "baseline", "train", "assess"):
+        done = run(["mlsys", "run", stage], copy)
+        assert done.returncode == 0, done.stderr
+    shifted = [str(path.relative_to(copy)) for path, content in before.items() if path.read_bytes() != content]
+    assert not shifted
+
+
+def test_a_changed_parameter_reruns_what_it_reaches(copy):
+    assert run(["mlsys", "compose", "profile=smoke", "fairness.min_group_size=40"], copy).returncode == 0
+    assert ran(run(["dvc", "repro"], copy)) == {"assess", "select"}
+    assert run(["mlsys", "compose", "profile=smoke"], copy).returncode == 0
+    run(["dvc", "repro"], copy)
+
+
+def test_a_stale_params_file_stops_dvc(copy):
+    path = copy / "conf" / "split" / "auto.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("test_share: 0.25", "test_share: 0.3"))
+    done = run(["dvc", "repro"], copy)
+    assert done.returncode != 0 and "mlsys compose" in done.stdout + done.stderr
+    path.write_text(before)
+    assert run(["dvc", "repro"], copy).returncode == 0
+
+
+def test_another_source_reruns_prepare(copy):
+    source = copy / "mine.parquet"
+    shutil.copy(copy / "data" / "applications.parquet", source)
+    assert run(["mlsys", "compose", "profile=smoke", "data.path=mine.parquet"], copy).returncode == 0
+    assert "prepare" in ran(run(["dvc", "repro", "prepare"], copy))
+    import pandas as pd
+
+    table = pd.read_parquet(source)
+    table.head(len(table) - 100).to_parquet(source)
+    assert "prepare" in ran(run(["dvc", "repro", "prepare"], copy))
+    assert json.loads((copy / "reports/metrics/prepare.json").read_text())["rows"]["source"] == len(table) - 100
+    assert run(["mlsys", "compose", "profile=smoke"], copy).returncode == 0
+    assert run(["dvc", "repro"], copy).returncode == 0
+
+
+def test_a_killed_stage_leaves_the_last_run_and_the_next_repro_finishes(copy):
+    kept = {path: path.read_bytes() for path in (copy / "artifacts/train").rglob("*") if path.is_file()}
+    assert kept
+    edit_notebook(copy / "nbs/stages/train.ipynb", lambda cell: _append(cell, "import time\nopen('begun', 'w').close()\ntime.sleep(30)"))
+    path = os.pathsep.join([str(BIN), os.environ["PATH"]])
+    process = subprocess.Popen(
+        ["dvc", "repro", "train"], cwd=copy, env={**os.environ, "PATH": path}, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (copy / "begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=30)
+    assert (copy / "begun").exists()
+    assert {path: path.read_bytes() for path in kept} == kept
+    edit_notebook(copy / "nbs/stages/train.ipynb", lambda cell: _remove(cell, "import time\nopen('begun', 'w').close()\ntime.sleep(30)"))
+    done = run(["dvc", "repro"], copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(run(["dvc", "status", "--json"], copy).stdout) == {}
+
+
+def _append(cell, code):
+    if cell.cell_type == "code" and "open_stage(" in cell.source:
+        cell.source += "\n" + code
+        return True
+    return False
+
+
+def _remove(cell, code):
+    if cell.cell_type == "code" and code in cell.source:
+        cell.source = cell.source.replace("\n" + code, "")
+        return True
+    return False
+
+
+def test_experiments_and_a_queued_sweep(copy):
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+    run(["git", "add", "-A"], copy)
+    assert run(["git", *identity, "commit", "-qm", "Begin"], copy).returncode == 0
+    smoke = ["-S", "profile=smoke"]
+    done = run(["dvc", "exp", "run", "-n", "one", *smoke, "-S", "privacy.target_epsilon=1"], copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (copy / "artifacts/privatize/target_epsilon=1.0/model.skops").is_file()
+    assert "digest" not in ran(done)
+    done = run(["dvc", "exp", "run", "-n", "two", *smoke, "-S", "model=boosted"], copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((copy / "artifacts/train/ladder.json").read_text())["chosen"] == "boosted"
+    queued = run(["dvc", "exp", "run", "--queue", *smoke, "-S", "model.max_iter=10,20"], copy)
+    assert queued.returncode == 0, queued.stdout + queued.stderr
+    done = run(["dvc", "exp", "run", "--run-all", "--jobs", "1"], copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = json.loads(run(["dvc", "exp", "show", "--json"], copy).stdout)
+    names = [item["name"] for entry in table for item in (entry.get("experiments") or [])]
+    assert {"one", "two"} <= set(names) and len(names) >= 4
