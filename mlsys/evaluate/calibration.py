@@ -84,5 +84,5 @@ def plot_reliability(
     axes.axline((0, 0), slope=1, color="0.7", linewidth=1, zorder=0)
     axes.errorbar(table["mean_score"], share, spread, marker="o", markersize=4, linewidth=1.2, label=label, color=color)
     axes.set(xlabel="mean score in the bin", ylabel="share of positives")
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.update_datalim([(0, 0)])
+    axes.autoscale_view()

@@ -11,7 +11,7 @@ __all__ = ['MISSING', 'JOIN', 'GAP_METRICS', 'group_edges', 'sensitive_groups', 
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def sensitive_groups(
         missing = column.isna().to_numpy()
         if str(name) in edges:
             cuts = edges[str(name)]
-            names = [f"up to {cuts[0]:g}"] + [f"over {low:g}, up to {high:g}" for low, high in zip(cuts, cuts[1:])] + [f"over {cuts[-1]:g}"]
+            names = [f"up to {cuts[0]:g}"] + [f"over {low:g}, up to {high:g}" for low, high in pairwise(cuts)] + [f"over {cuts[-1]:g}"]
             values = np.array(names, dtype=object)[np.searchsorted(cuts, column.to_numpy(dtype=float, na_value=np.nan)).clip(max=len(cuts))]
         else:
             values = column.astype(object).map(str).to_numpy(dtype=object)

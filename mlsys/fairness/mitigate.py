@@ -8,7 +8,6 @@ __all__ = ['CONSTRAINTS', 'POOLED', 'threshold_points', 'upper_hull', 'group_cur
 
 # %% ../../nbs/lib/fairness/mitigate.ipynb #cell2
 import warnings
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,7 +55,8 @@ def upper_hull(
             kept.pop()
         while len(kept) >= 2:
             first, middle = kept[-2], kept[-1]
-            if (y[middle] - y[first]) * (x[point] - x[first]) > (y[point] - y[first]) * (x[middle] - x[first]):
+            # A point on the line between its neighbours goes too; the margin is rounding, so that every processor keeps the same ones.
+            if (y[middle] - y[first]) * (x[point] - x[first]) > (y[point] - y[first]) * (x[middle] - x[first]) + 1e-12:
                 break
             kept.pop()
         kept.append(int(point))
@@ -218,7 +218,7 @@ class GroupThresholdClassifier(ClassifierMixin, BaseEstimator):
         groups, scores = self._groups(X), self._scores(X)
         groups = np.where(np.isin(groups, self.pooled_), POOLED, groups)
         likely = (scores >= self.default_threshold_).astype(float)
-        for name, (low, high, share, coin, rate) in zip(self.groups_, self.rules_):
+        for name, (low, high, share, coin, rate) in zip(self.groups_, self.rules_, strict=True):
             mixed = share * (scores > low) + (1 - share) * (scores > high)
             likely = np.where(groups == name, coin * rate + (1 - coin) * mixed, likely)
         return likely

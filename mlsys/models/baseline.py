@@ -154,9 +154,9 @@ def _rules_of(
     "Weigh every rule of one column."
     rules = _missing_rules(values.isna().to_numpy(), change) if values.isna().any() else []
     if pd.api.types.is_numeric_dtype(values):
-        return _numeric_rules(values.to_numpy(dtype=float, na_value=np.nan), change) + rules
+        return rules + _numeric_rules(values.to_numpy(dtype=float, na_value=np.nan), change)
     codes, categories = pd.factorize(_as_text(values), sort=True)
-    return _category_rules(codes, np.asarray(categories, dtype=object), change) + rules
+    return rules + _category_rules(codes, np.asarray(categories, dtype=object), change)
 
 # %% ../../nbs/lib/models/baseline.ipynb #cell21
 def cheapest_rule(
@@ -208,7 +208,19 @@ def rule_sentence(
     return f"If {condition}, {then}; otherwise {otherwise}."
 
 # %% ../../nbs/lib/models/baseline.ipynb #cell27
-class IfThenRuleClassifier(_TwoClassMixin, BaseEstimator):
+class _DecideByCost(_TwoClassMixin):
+    "Decide by the costs that the constructor of an estimator took."
+
+    def _costs(self):
+        return Costs(self.cost_true_positive, self.cost_false_positive, self.cost_false_negative, self.cost_true_negative)
+
+    def predict(self, X):
+        "Return the class that costs least, given the scores."
+        check_is_fitted(self)
+        return self.classes_[self._costs().decide(self.predict_proba(X)[:, 1])]
+
+# %% ../../nbs/lib/models/baseline.ipynb #cell28
+class IfThenRuleClassifier(_DecideByCost, BaseEstimator):
     """Find the single if-then rule that costs least.
 
     Parameters
@@ -228,10 +240,6 @@ class IfThenRuleClassifier(_TwoClassMixin, BaseEstimator):
         Share of positives and training rows where the condition does not hold, and where it does.
     sentence_ : str
         The rule in words.
-
-    References
-    ----------
-    R. C. Holte (1993). Very simple classification rules perform well on most commonly used datasets. Machine Learning 11.
     """
 
     def __init__(
@@ -252,16 +260,13 @@ class IfThenRuleClassifier(_TwoClassMixin, BaseEstimator):
         self.classes_, codes = _as_two_classes(y, frame)
         if len(self.classes_) < 2:
             raise ConfigError(explain("y", f"one class only: {self.classes_[0]}", "two classes"))
-        change = np.array([costs.false_positive - costs.true_negative, costs.true_positive - costs.false_negative])[codes]
+        change = np.where(codes == 1, costs.true_positive - costs.false_negative, costs.false_positive - costs.true_negative)
         self.rule_ = cheapest_rule(frame, change, max(1, int(np.ceil(self.min_share * len(frame)))))
         holds = self._holds(frame)
         self.rows_ = np.bincount(holds, minlength=2)
         self.rates_ = np.bincount(holds, weights=codes, minlength=2) / np.maximum(self.rows_, 1)
         self.sentence_ = rule_sentence(self.rule_, self.rates_, self.rows_, costs.threshold)
         return self
-
-    def _costs(self):
-        return Costs(self.cost_true_positive, self.cost_false_positive, self.cost_false_negative, self.cost_true_negative)
 
     def _holds(self, frame):
         feature, kind, value = self.rule_
@@ -272,8 +277,3 @@ class IfThenRuleClassifier(_TwoClassMixin, BaseEstimator):
         check_is_fitted(self)
         scores = self.rates_[self._holds(_as_frame(self, X, fitting=False))]
         return np.column_stack([1 - scores, scores])
-
-    def predict(self, X):
-        "Return the class that costs least on the row's side of the rule."
-        check_is_fitted(self)
-        return self.classes_[self._costs().decide(self.predict_proba(X)[:, 1])]

@@ -20,10 +20,10 @@ from skops.io.exceptions import UntrustedTypesFoundException
 
 from ..core import ConfigError, StageError, explain, read_json, write_json
 from .baseline import ConstantClassifier, IfThenRuleClassifier
-from .preprocess import QuantileRamps
+from .preprocess import EmptyColumnFiller, QuantileRamps
 
 # %% ../../nbs/lib/models/persistence.ipynb #cell5
-OWN_TYPES = (ConstantClassifier, IfThenRuleClassifier, QuantileRamps)
+OWN_TYPES = (ConstantClassifier, IfThenRuleClassifier, QuantileRamps, EmptyColumnFiller)
 
 TRUSTED = (
     *(f"{own.__module__}.{own.__qualname__}" for own in OWN_TYPES),

@@ -114,6 +114,8 @@ def calibrate_noise(
     from opacus.accountants.utils import get_noise_multiplier  # imports torch, which costs a second
 
     cure = "Ask for a larger target_epsilon, fewer epochs or a larger target_delta."
+    if target_epsilon < 0.02:
+        raise BudgetError(explain("target_epsilon", target_epsilon, "0.02 or more, because the accountant computes epsilon to 0.01", cure))
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
@@ -135,7 +137,7 @@ def epsilon_curve(
     sample_rate: float,  # probability with which a row enters a step, above 0, up to 1
     steps: int,  # steps of the whole run, 1 or more
     delta: float,  # probability that the bound fails, above 0, below 1
-    points: int = 12,  # points of the curve, 2 or more
+    points: int = 8,  # points of the curve, 2 or more
 ) -> pd.DataFrame:  # columns steps and epsilon
     "Return the epsilon spent after growing parts of a run."
     _check_budget(noise_multiplier=noise_multiplier, sample_rate=sample_rate, steps=steps, delta=delta)

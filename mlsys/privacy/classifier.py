@@ -101,7 +101,8 @@ class PrivateLogisticRegression(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) != 2:
-            raise ConfigError(f"Only binary classification is supported. {explain('y', self.classes_.tolist(), 'two classes')}")
+            count = f"{len(self.classes_)} class" + "es" * (len(self.classes_) > 1)
+            raise ConfigError(f"Only binary classification is supported. {explain('y', count, 'two classes')}")
         sample_rate, steps = plan_run(n_rows=len(X), batch_size=self.batch_size, epochs=self.epochs)
         warn_of_weakness(random_state=self.random_state, target_delta=self.target_delta, n_rows=len(X))
         noise_multiplier = calibrate_noise(
@@ -147,7 +148,8 @@ class PrivateLogisticRegression(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         "Return the likelier class of each row."
-        return self.classes_[(self.decision_function(X) > 0).astype(int)]
+        likelier = (self.decision_function(X) > 0).astype(int)
+        return self.classes_[likelier]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -6,6 +6,7 @@
 __all__ = ['PageLinks', 'Site', 'check_links', 'external_resources']
 
 # %% ../../nbs/lib/site/check.ipynb #cell2
+import posixpath
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -69,27 +70,31 @@ class Site:
         paths = [path for path in sorted(self.folder.rglob("*.html")) if "_static" not in path.relative_to(self.folder).parts]
         return {path.relative_to(self.folder).as_posix(): PageLinks(path.read_text(encoding="utf-8")) for path in paths}
 
+    @cached_property
+    def files(self) -> set[str]:
+        "Every file, by its path in the folder."
+        return {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()}
+
     def fault(self, page: str, link: str) -> str:
         "Say what is wrong with a link, or return an empty text."
         parts = urlsplit(link)
         if parts.scheme or parts.netloc:
             return ""
-        start = self.folder if parts.path.startswith("/") else (self.folder / page).parent
-        target = (start / unquote(parts.path).lstrip("/")).resolve() if parts.path else (self.folder / page).resolve()
-        target = target / "index.html" if target.is_dir() else target
-        if not target.is_relative_to(self.folder.resolve()) or not target.is_file():
+        start = "" if parts.path.startswith("/") else posixpath.dirname(page)
+        name = posixpath.normpath(posixpath.join(start, unquote(parts.path).lstrip("/"))) if parts.path else page
+        name = name if name in self.files or f"{name}/index.html" not in self.files else f"{name}/index.html"
+        if name not in self.files:
             return f"{page}: {link} leads to no file"
-        name, fragment = target.relative_to(self.folder.resolve()).as_posix(), unquote(parts.fragment)
+        fragment = unquote(parts.fragment)
         if fragment and name in self.pages and fragment not in self.pages[name].anchors:
             return f"{page}: {link} leads to {name}, which has no anchor {fragment!r}"
         return ""
 
 
 def check_links(
-    folder: Path,  # the site
+    site: Site,  # the site
 ) -> list[str]:
     "Follow every link and every local resource; return what is broken."
-    site = Site(Path(folder))
     found = {site.fault(name, link) for name, page in site.pages.items() for link in dict.fromkeys([*page.links, *page.resources])}
     return sorted(found - {""})
 
@@ -99,13 +104,12 @@ _REMOTE_IN_CODE = re.compile(r"""(?:url\(\s*["']?|@import\s+["']?|import\(\s*["'
 
 
 def external_resources(
-    folder: Path,  # the site
+    site: Site,  # the site
 ) -> list[str]:
     "Return what a browser would fetch from another server."
-    site = Site(Path(folder))
     found = {f"{name}: {link}" for name, page in site.pages.items() for link in page.resources if _REMOTE.match(link)}
     found |= {f"{name}: {link}" for name, page in site.pages.items() for code in page.code for link in _REMOTE_IN_CODE.findall(code)}
-    for path in sorted(Path(folder).rglob("*.css")):
-        name, text = path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8")
+    for path in sorted(site.folder.rglob("*.css")):
+        name, text = path.relative_to(site.folder).as_posix(), path.read_text(encoding="utf-8")
         found |= {f"{name}: {link}" for link in _REMOTE_IN_CODE.findall(text)}
     return sorted(found)

@@ -28,13 +28,16 @@ def _svg_path(path: Any) -> str:
 
 def formula_svg(
     tex: str,  # a formula, without dollar signs
+    is_line: bool = False,  # it stands on a line of its own: fractions in full size
 ) -> str:  # an SVG element
     "Draw a formula as SVG, its baseline on that of the text."
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
+    drawn = " ".join(tex.split())
+    drawn = drawn.replace(r"\frac", r"\dfrac") if is_line else drawn
     try:
-        path = TextPath((0, 0), f"${' '.join(tex.split())}$", size=_SIZE, prop=FontProperties(math_fontfamily="stix"))
+        path = TextPath((0, 0), f"${drawn}$", size=_SIZE, prop=FontProperties(math_fontfamily="stix"))
     except ValueError as error:
         cure = "Write it with simpler commands, one formula a line."
         raise ConfigError(explain("formula", tex, f"TeX that matplotlib can draw ({str(error).strip().splitlines()[-1]})", cure)) from None
@@ -47,12 +50,12 @@ def formula_svg(
     )
 
 # %% ../../nbs/lib/site/formula.ipynb #cell11
-def _drawn(writer: Any, node: Any) -> str:
+def _drawn(node: Any, is_line: bool) -> str:
     "Return the formula of a node, or its source after a warning."
     from sphinx.util import logging
 
     try:
-        return formula_svg(node.astext())
+        return formula_svg(node.astext(), is_line)
     except ConfigError as error:
         logging.getLogger(__name__).warning(str(error), location=node)
         return f"<code>{escape(node.astext())}</code>"
@@ -62,7 +65,7 @@ def _show_inline(writer: Any, node: Any) -> None:
     "Write a formula within a line."
     from docutils.nodes import SkipNode
 
-    writer.body.append(_drawn(writer, node))
+    writer.body.append(_drawn(node, False))
     raise SkipNode
 
 
@@ -70,7 +73,7 @@ def _show_block(writer: Any, node: Any) -> None:
     "Write a formula on a line of its own."
     from docutils.nodes import SkipNode
 
-    writer.body.append(f'<div class="formula-line">{_drawn(writer, node)}</div>')
+    writer.body.append(f'<div class="formula-line">{_drawn(node, True)}</div>')
     raise SkipNode
 
 

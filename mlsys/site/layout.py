@@ -186,8 +186,8 @@ def site_pages(
 
 # %% ../../nbs/lib/site/layout.ipynb #cell25
 def _toctree(names: Iterable[str]) -> str:
-    "Return a hidden table of contents; the names begin at the root of the site."
-    return "\n".join(["```{toctree}", ":hidden:", "", *(f"/{name}" for name in names), "```", ""])
+    "Return a hidden table of contents; the names begin at the root of the site, a short title may come before one."
+    return "\n".join(["```{toctree}", ":hidden:", "", *(name if name.endswith(">") else f"/{name}" for name in names), "```", ""])
 
 
 def _table(pages: Iterable[Page], folder: str, head: tuple[str, str] = ("", "")) -> str:
@@ -251,7 +251,6 @@ def home_toctree(
     pages: list[Page],  # every page of the site
 ) -> str:
     "Return the table of contents that stands on the home page; it makes the bar at the top."
-    texts = [page.name for page in pages if page.name in TEXTS]
-    indexes = [name for name in ("guides/index", "pipeline/index") if name in index_pages(pages)]
-    card = [name for name in texts if name == "model-card"]
-    return _toctree([*indexes, *card, *(["library/index"] if "library/index" in index_pages(pages) else []), *(name for name in texts if name not in card)])
+    there = {page.name for page in pages} | set(index_pages(pages))
+    order = ("guides/index", "pipeline/index", "model-card", "library/index", "contributing", "changelog")
+    return _toctree("Model card </model-card>" if name == "model-card" else name for name in order if name in there)

@@ -48,5 +48,8 @@ def test_the_interval_is_wilsons():
 def test_the_curve_is_drawn_with_its_interval():
     figure, axes = plt.subplots()
     plot_reliability(reliability_table([0, 1, 1], [0.1, 0.6, 0.9], 3), axes, "model")
-    assert axes.get_legend_handles_labels()[1] == ["model"]
+    plot_reliability(reliability_table([0, 0], [0.2, 0.3], 1), axes, "other")
+    assert axes.get_legend_handles_labels()[1] == ["model", "other"]
+    assert axes.get_xlim()[0] <= 0 and axes.get_xlim()[1] >= 0.9  # both models are in the picture, whichever came first
+    assert axes.get_ylim()[0] <= 0 and axes.get_ylim()[1] >= 1
     plt.close(figure)

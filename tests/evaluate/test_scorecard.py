@@ -82,8 +82,8 @@ def test_intervals_are_those_of_a_plain_bootstrap(digits):
     rng = np.random.default_rng(3)
     truth = rng.beta(1, 3, 800)
     y, scores = (rng.random(800) < truth).astype(int), truth.round(digits)
-    card = scorecard(y, scores, COSTS, n_bootstrap=2000, seed=1)
-    drawn = [rng.integers(0, 800, 800) for _ in range(1000)]
+    card = scorecard(y, scores, COSTS, n_bootstrap=1000, seed=1)
+    drawn = [rng.integers(0, 800, 800) for _ in range(400)]
     plain = {
         "auc_roc": [metrics.roc_auc_score(y[rows], scores[rows]) for rows in drawn],
         "average_precision": [metrics.average_precision_score(y[rows], scores[rows]) for rows in drawn],
@@ -94,8 +94,8 @@ def test_intervals_are_those_of_a_plain_bootstrap(digits):
     for name, values in plain.items():
         low, high = np.quantile(values, [0.025, 0.975])
         width = high - low
-        assert card[name]["low"] == pytest.approx(low, abs=0.15 * width), name
-        assert card[name]["high"] == pytest.approx(high, abs=0.15 * width), name
+        assert card[name]["low"] == pytest.approx(low, abs=0.2 * width), name
+        assert card[name]["high"] == pytest.approx(high, abs=0.2 * width), name
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():

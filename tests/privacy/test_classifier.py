@@ -1,0 +1,129 @@
+"""The estimator: scikit-learn's contract, the budget, and what must be warned of."""
+
+import functools
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import check_estimator
+
+from mlsys.core import BudgetError, ConfigError
+from mlsys.models.persistence import load_model, save_model
+from mlsys.privacy import classifier
+from mlsys.privacy.accounting import PrivacyWarning, epsilon_spent
+from mlsys.privacy.classifier import PrivateLogisticRegression, plan_run, private_pipeline
+
+
+def rows(count=600, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(count, 4)) / 2
+    return X, (rng.random(count) < 1 / (1 + np.exp(-6 * X[:, 0]))).astype(int)
+
+
+@pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")
+def test_it_keeps_scikit_learns_contract(monkeypatch):
+    # A hundred fits with the same two budgets: search the noise once for each.
+    monkeypatch.setattr(classifier, "calibrate_noise", functools.cache(classifier.calibrate_noise))
+    monkeypatch.setattr(classifier, "ledger_epsilon", lambda ledger, *, delta: spent(*ledger.history, delta))
+    spent = functools.cache(lambda run, delta: epsilon_spent(noise_multiplier=run[0], sample_rate=run[1], steps=run[2], delta=delta))
+    result = check_estimator(PrivateLogisticRegression(target_epsilon=20.0, epochs=20, random_state=0), on_fail=None, on_skip=None)
+    failed = {item["check_name"]: repr(item["exception"]) for item in result if item["status"] == "failed"}
+    assert len(result) > 40
+    assert failed == {}
+
+
+@pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")
+@pytest.mark.parametrize("target", [0.5, 1.0, 3.0])
+def test_the_budget_is_kept_and_the_figures_agree(target):
+    X, y = rows()
+    model = PrivateLogisticRegression(target_epsilon=target, batch_size=100, epochs=5, random_state=0).fit(X, y)
+    known = dict(noise_multiplier=model.noise_multiplier_, sample_rate=model.sample_rate_, steps=model.n_steps_, delta=1e-5)
+    assert model.epsilon_ <= target
+    assert model.epsilon_ == epsilon_spent(**known)
+    assert model.epsilon_ <= epsilon_spent(accountant="rdp", **known)
+    assert model.sample_rate_ * len(X) == pytest.approx(100, abs=1e-9)
+    assert model.n_steps_ == 30
+
+
+@pytest.mark.parametrize("count, batch", [(7, 3), (1000, 300), (32_561, 4096), (26_000, 256)])
+def test_nothing_is_rounded_down_on_the_way(count, batch):
+    rate, steps = plan_run(n_rows=count, batch_size=batch, epochs=10)
+    assert rate * count == pytest.approx(batch, rel=1e-12)
+    assert abs(steps * rate - 10) <= rate / 2 + 1e-12
+
+
+@pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")
+def test_noise_costs_accuracy_and_a_large_budget_costs_little():
+    X, y = rows(3000)
+    tight, loose = (PrivateLogisticRegression(target_epsilon=target, random_state=0).fit(X[:1500], y[:1500]).score(X[1500:], y[1500:]) for target in (0.02, 8.0))
+    assert loose > 0.78
+    assert tight < loose
+
+
+@pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")
+def test_a_seed_repeats_and_none_does_not():
+    X, y = rows()
+    fits = [PrivateLogisticRegression(epochs=3, random_state=seed).fit(X, y).coef_ for seed in (5, 5, None, None)]
+    assert np.array_equal(fits[0], fits[1])
+    assert not np.array_equal(fits[2], fits[3])
+
+
+@pytest.mark.parametrize("settings, words", [
+    ({"random_state": 3}, "whoever knows the seed can take the noise off"),
+    ({"random_state": None}, "not a cryptographic one"),
+    ({"random_state": 3, "target_delta": 0.01}, "not below 1 / 600 rows"),
+])
+def test_what_weakens_the_promise_is_said(settings, words):
+    with pytest.warns(PrivacyWarning) as caught:
+        PrivateLogisticRegression(epochs=2, **settings).fit(*rows())
+    assert any(words in str(warning.message) for warning in caught)
+
+
+@pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")
+@pytest.mark.parametrize("wrong, error, words", [
+    ({"target_epsilon": 0.01}, BudgetError, "target_epsilon: received 0.01; allowed: 0.02 or more"),
+    ({"target_epsilon": 0.0}, ConfigError, "target_epsilon: received 0.0"),
+    ({"target_delta": 1.0}, ConfigError, "target_delta: received 1.0"),
+    ({"max_grad_norm": 0}, ConfigError, "max_grad_norm: received 0"),
+    ({"learning_rate": -1}, ConfigError, "learning_rate: received -1"),
+    ({"averaged_share": 1.5}, ConfigError, "averaged_share: received 1.5"),
+    ({"epochs": 0}, ConfigError, "epochs: received 0"),
+    ({"random_state": -1}, ConfigError, "random_state: received -1"),
+])
+def test_bad_settings_are_refused_by_name(wrong, error, words):
+    with pytest.raises(error, match=words):
+        PrivateLogisticRegression(**{"random_state": 0, **wrong}).fit(*rows(50))
+
+
+def test_a_model_that_overspent_does_not_exist(monkeypatch):
+    monkeypatch.setattr("mlsys.privacy.classifier.calibrate_noise", lambda **budget: 0.8)
+    with pytest.warns(PrivacyWarning), pytest.raises(BudgetError, match="epsilon spent: received .* at most target_epsilon = 1.0"):
+        model = PrivateLogisticRegression(random_state=0)
+        model.fit(*rows(50))
+    assert not hasattr(model, "coef_")
+
+
+@pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")
+def test_a_saved_model_predicts_the_same_without_opacus(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"income": rng.lognormal(10, 1, 300), "region": rng.choice(["north", "south"], 300)})
+    domain = {"income": {"min": 0, "max": 10**6}}
+    model = private_pipeline(["income"], ["region"], domain, target_epsilon=3.0, random_state=0).fit(table, rng.integers(0, 2, 300))
+    digest = save_model(model, tmp_path / "model.skops")
+    assert np.array_equal(load_model(tmp_path / "model.skops", digest).predict_proba(table), model.predict_proba(table))
+    table.to_parquet(tmp_path / "table.parquet")
+    program = (
+        "import sys, pandas, mlsys.privacy.classifier; from mlsys.models.persistence import load_model; "
+        f"p = load_model(r'{tmp_path / 'model.skops'}', '{digest}').predict_proba(pandas.read_parquet(r'{tmp_path / 'table.parquet'}')); "
+        "print('opacus' in sys.modules, p.shape)"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False (300, 2)"
+
+
+def test_it_can_be_cloned():
+    model = PrivateLogisticRegression(target_epsilon=2.5, random_state=1)
+    assert clone(model).get_params() == model.get_params()

@@ -1,0 +1,70 @@
+"""The published tables: what privacy costs there, and that the settings need no tuning from one to the next."""
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sklearn.metrics import roc_auc_score
+
+from mlsys.data.contract import load_contract
+from mlsys.privacy.classifier import private_pipeline
+from mlsys.privacy.domain import declared_domain
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [
+    pytest.mark.skipif("MLSYS_REAL_DATA" not in os.environ, reason="MLSYS_REAL_DATA does not name a folder with the real tables"),
+    pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning"),
+]
+
+
+def private_settings():
+    settings = yaml.safe_load((ROOT / "conf/privacy/dpsgd.yaml").read_text())
+    return {key: value for key, value in settings.items() if key != "target_epsilon"}
+
+
+@pytest.fixture(scope="module")
+def adult():
+    folder = Path(os.environ["MLSYS_REAL_DATA"]) / "adult"
+    names = yaml.safe_load((ROOT / "conf/data/adult.yaml").read_text())["columns"]
+    parts = [pd.read_csv(folder / file, names=names, skipinitialspace=True, na_values="?", skiprows=skip) for file, skip in (("adult.data", 0), ("adult.test", 1))]
+    domain = declared_domain(load_contract(ROOT / "conf/contract/adult.yaml"))
+    return [(part, part["income"].str.startswith(">50K").to_numpy().astype(int)) for part in parts], domain
+
+
+@pytest.mark.parametrize("target, least_accuracy", [(1.0, 0.845), (3.0, 0.848), (8.0, 0.848)])
+def test_adult(adult, target, least_accuracy):
+    ((train, y), (test, truth)), domain = adult
+    categorical = [name for name in train if train[name].dtype.kind not in "if" and name != "income"]
+    numeric = [name for name in train if train[name].dtype.kind in "if" and name != "fnlwgt"]
+    model = private_pipeline(numeric, categorical, domain, target_epsilon=target, random_state=0, **private_settings()).fit(train, y)
+    scores = model.predict_proba(test)[:, 1]
+    assert model["encode"].undeclared_ == []
+    assert model["classify"].epsilon_ <= target
+    assert np.mean((scores > 0.5) == truth) >= least_accuracy
+    assert roc_auc_score(truth, scores) >= 0.90
+
+
+def read_german(folder):
+    table = pd.read_csv(folder / "german_credit/german.data", sep=r"\s+", header=None).rename(columns=str)
+    return table.drop(columns="20"), (table["20"] == 2).to_numpy().astype(int)
+
+
+def read_bank(folder):
+    with gzip.open(folder / "bank_marketing/bank-additional-full.csv.gz", "rt") as file:
+        table = pd.read_csv(file, sep=";")
+    return table.drop(columns=["y", "duration"]), (table["y"] == "yes").to_numpy().astype(int)
+
+
+@pytest.mark.parametrize("read, least_auc", [(read_german, 0.70), (read_bank, 0.75)])
+def test_the_defaults_serve_tables_without_a_contract(read, least_auc):
+    table, y = read(Path(os.environ["MLSYS_REAL_DATA"]))
+    held_out = np.random.default_rng(0).random(len(table)) < 0.25
+    categorical = [name for name in table if table[name].dtype.kind not in "if"]
+    numeric = [name for name in table if name not in categorical]
+    model = private_pipeline(numeric, categorical, {}, target_epsilon=3.0, random_state=0, **private_settings()).fit(table[~held_out], y[~held_out])
+    assert model["classify"].epsilon_ <= 3.0
+    assert roc_auc_score(y[held_out], model.predict_proba(table[held_out])[:, 1]) >= least_auc
