@@ -102,7 +102,7 @@ def docs(
     build_site(root, root / output)
 
 # %% ../nbs/lib/cli.ipynb #cell8
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_WAIT_POLICY": "PASSIVE"}
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
 
 
 def _settle_environment() -> None:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MlsysError', 'ConfigError', 'ContractError', 'LeakageError', 'StageError', 'GateError', 'BudgetError', 'nearest',
            'explain', 'unknown_name', 'project_root', 'replace_folder', 'atomic_folder', 'write_text', 'jsonable',
-           'write_json', 'read_json', 'sha256_of', 'seed_everything']
+           'write_json', 'read_json', 'sha256_of', 'seed_everything', 'without']
 
 # %% ../nbs/lib/core.ipynb #cell2
 import difflib
@@ -209,3 +209,17 @@ def seed_everything(
         sys.modules["numpy"].random.seed(seed)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(seed)
+
+# %% ../nbs/lib/core.ipynb #cell24
+@contextmanager
+def without(
+    *names: str,  # modules that an import inside the block shall not find
+) -> Iterator[None]:
+    "Hide modules that are not loaded yet, for the length of the block."
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from ..core import ConfigError, explain
 
@@ -42,18 +43,20 @@ def time_calls(
 
 # %% ../../nbs/lib/evaluate/latency.ipynb #cell9
 def measure_latency(
-    model: Any,  # a fitted estimator with predict_proba
+    model: Any,  # a fitted estimator; its score is timed, or its decision where it has no predict_proba
     rows: pd.DataFrame,  # inputs to predict, at least one row
     single_rows: int = 500,  # how many rows to predict one at a time; rows are used again if there are fewer
     batches: int = 10,  # how often to predict all rows at once
 ) -> dict[str, float]:
-    "Time single rows and batches: p50_us, p99_us, batch_p50_us_per_row, batch_p99_us_per_row, batch_rows."
+    "Time single rows and batches with one thread: p50_us, p99_us, batch_p50_us_per_row, batch_p99_us_per_row, batch_rows."
     for name, value in (("rows", len(rows)), ("single_rows", single_rows), ("batches", batches)):
         if value < 1:
             raise ConfigError(explain(name, value, "1 or more"))
     positions = np.arange(single_rows) % len(rows)
-    alone = time_calls(model.predict_proba, [rows.iloc[[position]] for position in positions])
-    together = time_calls(model.predict_proba, [rows] * batches, repeats=1, warm_up=1) / len(rows)
+    answer = getattr(model, "predict_proba", None) or model.predict
+    with threadpool_limits(1):
+        alone = time_calls(answer, [rows.iloc[[position]] for position in positions])
+        together = time_calls(answer, [rows] * batches, repeats=1, warm_up=1) / len(rows)
     return {
         "p50_us": float(np.median(alone)),
         "p99_us": float(np.quantile(alone, 0.99)),

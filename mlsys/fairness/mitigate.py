@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['CONSTRAINTS', 'POOLED', 'threshold_points', 'upper_hull', 'group_curve', 'simple_rule', 'odds_rule',
-           'GroupThresholdClassifier', 'pool_groups']
+           'GroupThresholdClassifier', 'pool_groups', 'optimizer_decisions']
 
 # %% ../../nbs/lib/fairness/mitigate.ipynb #cell2
 import warnings
 
 import numpy as np
 import pandas as pd
+from fairlearn.postprocessing import ThresholdOptimizer
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -245,3 +246,24 @@ def pool_groups(
         warnings.warn(f"too few rows (under {min_group_size}) or one outcome only for a rule of their own, so these are pooled: {listed}.",
                       GroupWarning, stacklevel=3)
     return np.where(np.isin(groups, small), POOLED, groups), small
+
+# %% ../../nbs/lib/fairness/mitigate.ipynb #cell15
+def optimizer_decisions(
+    rule: GroupThresholdClassifier,  # fitted; its estimator, groups and constraint are used
+    X_fit: pd.DataFrame,  # rows to fit on: those that `rule` was fitted on
+    y_fit: np.ndarray,  # 0 and 1, shape (n_rows,)
+    X: pd.DataFrame,  # rows to decide
+) -> np.ndarray:  # 0 and 1, shape (n_rows of X,)
+    "Return what Fairlearn's ThresholdOptimizer decides; groups without a rule of their own get the threshold of the costs."
+    groups, fit_groups = (np.where(np.isin(found, rule.pooled_), POOLED, found) for found in (rule._groups(X), rule._groups(X_fit)))
+    decisions = (rule._scores(X) >= rule.default_threshold_).astype(np.int8)
+    inside, fit_inside = np.isin(groups, rule.groups_), np.isin(fit_groups, rule.groups_)
+    if not inside.any():
+        return decisions
+    columns = list(rule.features or X.columns)
+    optimizer = ThresholdOptimizer(estimator=rule.estimator, constraints=rule.constraint, objective="accuracy_score", prefit=True,
+                                   predict_method="predict_proba")
+    optimizer.fit(X_fit.loc[fit_inside, columns], as_binary(y_fit)[fit_inside], sensitive_features=fit_groups[fit_inside])
+    decided = optimizer.predict(X.loc[inside, columns], sensitive_features=groups[inside], random_state=rule.random_state)
+    decisions[inside] = np.asarray(decided).astype(np.int8)
+    return decisions

@@ -15,14 +15,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import skops.io
-from skops.io.exceptions import UntrustedTypesFoundException
-
-from ..core import ConfigError, StageError, explain, read_json, write_json
+from ..core import ConfigError, StageError, explain, read_json, without, write_json
 from .baseline import ConstantClassifier, IfThenRuleClassifier
 from .preprocess import EmptyColumnFiller, QuantileRamps
 
-# %% ../../nbs/lib/models/persistence.ipynb #cell5
+# %% ../../nbs/lib/models/persistence.ipynb #cell4
+with without("torch"):
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+# %% ../../nbs/lib/models/persistence.ipynb #cell7
 OWN_TYPES = (ConstantClassifier, IfThenRuleClassifier, QuantileRamps, EmptyColumnFiller)
 
 TRUSTED = (
@@ -44,7 +46,7 @@ def trust(
     _registered.add(f"{estimator.__module__}.{estimator.__qualname__}")
     return estimator
 
-# %% ../../nbs/lib/models/persistence.ipynb #cell8
+# %% ../../nbs/lib/models/persistence.ipynb #cell10
 def _numbered(
     node: Any,  # a part of skops' schema
     ids: dict[int, int],  # address in memory -> number, filled on the way
@@ -81,7 +83,7 @@ def _reproducible(
             archive.writestr(zipfile.ZipInfo(name), part, zipfile.ZIP_DEFLATED)
     return target.getvalue()
 
-# %% ../../nbs/lib/models/persistence.ipynb #cell10
+# %% ../../nbs/lib/models/persistence.ipynb #cell12
 def _without_trust(
     content: bytes,  # a skops file
 ) -> list[str]:  # names of types
@@ -129,7 +131,7 @@ def load_model(
     except (zipfile.BadZipFile, KeyError, json.JSONDecodeError) as error:
         raise StageError(explain("model file", str(path), f"a skops file ({type(error).__name__}: {error})")) from None
 
-# %% ../../nbs/lib/models/persistence.ipynb #cell14
+# %% ../../nbs/lib/models/persistence.ipynb #cell16
 def save_models(
     models: Mapping[str, Any],  # {name: fitted estimator}
     index: Path | str,  # the index to write, by custom models.json; the models go beside it

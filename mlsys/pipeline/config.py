@@ -46,6 +46,9 @@ def or_none(
     path: str,  # a path, or an empty text
 ) -> str:
     "Return the path, or `conf/none` where there is none: `dvc.yaml` cannot leave a dependency out."
+    if any(sign in path for sign in "*?[") or "\n" in path:
+        raise ConfigError(explain("data.path", path, "one file or one folder, so that a change of it can be seen",
+                                  "Name the folder; its Parquet files are read together. A query goes into data.query."))
     return path or f"{CONF}/none"
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell8

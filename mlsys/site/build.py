@@ -79,7 +79,7 @@ def process_notebooks(
     if done.returncode:
         raise StageError("nbdev could not process the notebooks of nbs/lib:\n  " + "\n  ".join(what_failed(done.stderr)))
 
-# %% ../../nbs/lib/site/build.ipynb #cell12
+# %% ../../nbs/lib/site/build.ipynb #cell13
 def sphinx_settings(
     title: str,  # name of the site
     version: str,  # version of the package
@@ -102,7 +102,7 @@ def sphinx_settings(
     }
     return "".join(f"{name} = {value!r}\n" for name, value in settings.items())
 
-# %% ../../nbs/lib/site/build.ipynb #cell16
+# %% ../../nbs/lib/site/build.ipynb #cell17
 def sync_tree(
     folder: Path,  # the folder to write
     files: Mapping[str, bytes],  # content by path
@@ -121,7 +121,7 @@ def sync_tree(
             changed += 1
     return changed
 
-# %% ../../nbs/lib/site/build.ipynb #cell19
+# %% ../../nbs/lib/site/build.ipynb #cell20
 def notebook_bytes(
     cells: list[Any],  # a page's cells
 ) -> bytes:
@@ -145,7 +145,7 @@ def with_heading(
     first.source = "\n".join(lines)
     return cells
 
-# %% ../../nbs/lib/site/build.ipynb #cell21
+# %% ../../nbs/lib/site/build.ipynb #cell22
 class Sources:
     "What the pages of a project are made from."
 
@@ -198,7 +198,7 @@ def _module(page: str) -> str:
     "Return the module that a page of the library documents."
     return "mlsys." + page.removeprefix("library/").replace("/", ".")
 
-# %% ../../nbs/lib/site/build.ipynb #cell23
+# %% ../../nbs/lib/site/build.ipynb #cell24
 def frame_key(
     root: Path,  # the project's folder
     pages: list[Page],  # every page of the site
@@ -247,7 +247,7 @@ def publish(
         shutil.copytree(html, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".buildinfo*", "objects.inv", "webpack-macros.html"))
     return len(wanted)
 
-# %% ../../nbs/lib/site/build.ipynb #cell24
+# %% ../../nbs/lib/site/build.ipynb #cell25
 def project_name(
     root: Path,  # the project's folder
 ) -> tuple[str, str]:

@@ -98,7 +98,7 @@ def check_links(
     found = {site.fault(name, link) for name, page in site.pages.items() for link in dict.fromkeys([*page.links, *page.resources])}
     return sorted(found - {""})
 
-# %% ../../nbs/lib/site/check.ipynb #cell12
+# %% ../../nbs/lib/site/check.ipynb #cell13
 _REMOTE = re.compile(r"^\s*(?:https?:)?//")
 _REMOTE_IN_CODE = re.compile(r"""(?:url\(\s*["']?|@import\s+["']?|import\(\s*["']|importScripts\(\s*["'])((?:https?:)?//[^"')\s]+)""")
 

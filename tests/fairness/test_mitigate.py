@@ -1,8 +1,6 @@
 """The decisions are those of Fairlearn's ThresholdOptimizer, the cost is that of the objective, and odd groups get a rule."""
 
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -188,9 +186,8 @@ def test_points_count_what_thresholds_decide(rows):
         assert (decided & (y == 0)).sum() == point.false_positives
 
 
-@pytest.mark.skipif("MLSYS_REAL_DATA" not in os.environ, reason="MLSYS_REAL_DATA does not name a folder with the real tables")
-def test_on_adult_the_gap_by_sex_closes_on_rows_not_seen():
-    folder = Path(os.environ["MLSYS_REAL_DATA"]) / "adult"
+def test_on_adult_the_gap_by_sex_closes_on_rows_not_seen(real_data):
+    folder = real_data / "adult"
     train, test = (pd.read_csv(folder / name, header=None, skipinitialspace=True, skiprows=skip).rename(columns=str) for name, skip in (("adult.data", 0), ("adult.test", 1)))
     numbers = ["0", "4", "10", "11", "12"]
     truth = [part["14"].str.startswith(">50K").to_numpy().astype(int) for part in (train, test)]

@@ -1,7 +1,6 @@
 """The published tables: what privacy costs there, and that the settings need no tuning from one to the next."""
 
 import gzip
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,7 @@ from mlsys.privacy.classifier import private_pipeline
 from mlsys.privacy.domain import declared_domain
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [
-    pytest.mark.skipif("MLSYS_REAL_DATA" not in os.environ, reason="MLSYS_REAL_DATA does not name a folder with the real tables"),
-    pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")
 
 
 def private_settings():
@@ -27,8 +23,8 @@ def private_settings():
 
 
 @pytest.fixture(scope="module")
-def adult():
-    folder = Path(os.environ["MLSYS_REAL_DATA"]) / "adult"
+def adult(real_data):
+    folder = real_data / "adult"
     names = yaml.safe_load((ROOT / "conf/data/adult.yaml").read_text())["columns"]
     parts = [pd.read_csv(folder / file, names=names, skipinitialspace=True, na_values="?", skiprows=skip) for file, skip in (("adult.data", 0), ("adult.test", 1))]
     domain = declared_domain(load_contract(ROOT / "conf/contract/adult.yaml"))
@@ -60,8 +56,8 @@ def read_bank(folder):
 
 
 @pytest.mark.parametrize("read, least_auc", [(read_german, 0.70), (read_bank, 0.75)])
-def test_the_defaults_serve_tables_without_a_contract(read, least_auc):
-    table, y = read(Path(os.environ["MLSYS_REAL_DATA"]))
+def test_the_defaults_serve_tables_without_a_contract(real_data, read, least_auc):
+    table, y = read(real_data)
     held_out = np.random.default_rng(0).random(len(table)) < 0.25
     categorical = [name for name in table if table[name].dtype.kind not in "if"]
     numeric = [name for name in table if name not in categorical]
