@@ -49,7 +49,7 @@ def formula_svg(
         f'<title>{escape(tex)}</title><path transform="scale(1,-1)" fill="currentColor" d="{_svg_path(path)}"/></svg>'
     )
 
-# %% ../../nbs/lib/site/formula.ipynb #cell11
+# %% ../../nbs/lib/site/formula.ipynb #cell12
 def _drawn(node: Any, is_line: bool) -> str:
     "Return the formula of a node, or its source after a warning."
     from sphinx.util import logging

@@ -29,7 +29,7 @@ def guide_key(
     code = stage_code(path, Library(root / "mlsys"))
     return hashlib.sha256(json.dumps([code, conf_digest(root)], sort_keys=True).encode()).hexdigest()
 
-# %% ../../nbs/lib/site/guide.ipynb #cell8
+# %% ../../nbs/lib/site/guide.ipynb #cell9
 def execute(
     root: Path,  # the project's folder
     path: Path,  # a guide
@@ -54,7 +54,7 @@ def execute(
     finally:
         os.chdir(before)
 
-# %% ../../nbs/lib/site/guide.ipynb #cell11
+# %% ../../nbs/lib/site/guide.ipynb #cell12
 def execute_into(
     root: Path,  # the project's folder
     jobs: Mapping[str, str],  # JSON file for the outputs, by guide; both relative to the project

@@ -125,7 +125,7 @@ def guide_pages(
     kinds = in_order((name.split("/")[0] for name in paths), GUIDES)
     return [_page(root, paths[name], f"guides/{name}") for kind in kinds for name in sorted(paths) if name.split("/")[0] == kind]
 
-# %% ../../nbs/lib/site/layout.ipynb #cell17
+# %% ../../nbs/lib/site/layout.ipynb #cell18
 def current_points(
     root: Path,  # the project's folder
 ) -> dict[str, list[str]]:
@@ -160,7 +160,7 @@ def stage_pages(
             pages.append(_page(root, written / f"{stage}.ipynb", f"pipeline/{stage}", note=note))
     return pages
 
-# %% ../../nbs/lib/site/layout.ipynb #cell21
+# %% ../../nbs/lib/site/layout.ipynb #cell22
 TEXTS = {"model-card": "artifacts/select/card.md", "contributing": "CONTRIBUTING.md", "changelog": "CHANGELOG.md"}
 
 
@@ -184,7 +184,7 @@ def site_pages(
     home = _page(root, root / "nbs" / "index.ipynb", "index")
     return [home, *guide_pages(root), *stage_pages(root), *library_pages(root), *text_pages(root)]
 
-# %% ../../nbs/lib/site/layout.ipynb #cell25
+# %% ../../nbs/lib/site/layout.ipynb #cell26
 def _toctree(names: Iterable[str]) -> str:
     "Return a hidden table of contents; the names begin at the root of the site, a short title may come before one."
     return "\n".join(["```{toctree}", ":hidden:", "", *(name if name.endswith(">") else f"/{name}" for name in names), "```", ""])
@@ -216,7 +216,7 @@ def pipeline_index(
     words = "Each stage is a notebook that asks one question. `dvc repro` runs the stages whose inputs, parameters or code have changed."
     return "\n".join(["# Pipeline\n", words, state, "", _table(pages, "pipeline", ("stage", "its question")), _toctree(page.name for page in pages)])
 
-# %% ../../nbs/lib/site/layout.ipynb #cell28
+# %% ../../nbs/lib/site/layout.ipynb #cell29
 def library_indexes(
     pages: list[Page],  # the modules
 ) -> dict[str, str]:  # Markdown by page name

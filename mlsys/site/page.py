@@ -39,7 +39,7 @@ def heading(
     quoted = [line.lstrip("> ").strip() for line in prose if line.startswith(">")]
     return title, (quoted or prose or [""])[0]
 
-# %% ../../nbs/lib/site/page.ipynb #cell8
+# %% ../../nbs/lib/site/page.ipynb #cell9
 _DIRECTIVE = re.compile(r"^[ \t]*#\|[ \t]*(.*?)[ \t]*$\n?", re.MULTILINE)
 _HIDDEN = ("hide", "default_exp", "hide: true", "include: false")
 _TAGS = {"echo: false": "remove-input", "output: false": "remove-output", "code-fold: true": "hide-input", "hide_input": "remove-input",
@@ -59,7 +59,7 @@ def is_hidden(
     "Return whether a cell is not for readers."
     return any(text == name or text.startswith(name + " ") for text in directives(source) for name in _HIDDEN)
 
-# %% ../../nbs/lib/site/page.ipynb #cell12
+# %% ../../nbs/lib/site/page.ipynb #cell13
 def clean_cells(
     cells: list[Any],  # a notebook's cells; not changed
 ) -> list[Any]:
@@ -81,7 +81,7 @@ def clean_cells(
         cell.id = f"cell-{number}"
     return page
 
-# %% ../../nbs/lib/site/page.ipynb #cell16
+# %% ../../nbs/lib/site/page.ipynb #cell17
 _SHOWN = re.compile(r"^show_doc\(\s*([\w.]+)", re.MULTILINE)
 _NBDEV_LINK = re.compile(r"\[(`[^`\n]+`)\]\(https?://[^()\s]*\)")
 
@@ -98,7 +98,7 @@ def rendered_docs(
             docs[found[1]] = _NBDEV_LINK.sub(r"\1", text.partition(f"# {found[1]}\n")[2].strip() or text)
     return docs
 
-# %% ../../nbs/lib/site/page.ipynb #cell20
+# %% ../../nbs/lib/site/page.ipynb #cell21
 _DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -109,7 +109,7 @@ def anchor(
     "Return the label of a definition on the site."
     return re.sub(r"[^a-z0-9]+", "-", f"api-{module}-{name}".lower()).strip("-") + ("-class" if name[:1].isupper() else "")
 
-# %% ../../nbs/lib/site/page.ipynb #cell21
+# %% ../../nbs/lib/site/page.ipynb #cell22
 def symbol_text(
     node: ast.stmt,  # a function or a class
     doc: str,  # what `show_doc` made of it
@@ -131,7 +131,7 @@ def _definitions(source: str) -> list[ast.stmt] | None:
         return None
     return [node for node in body if isinstance(node, _DEFINES) and not node.name.startswith("_")]
 
-# %% ../../nbs/lib/site/page.ipynb #cell24
+# %% ../../nbs/lib/site/page.ipynb #cell25
 def library_cells(
     cells: list[Any],  # the cells of a module's notebook
     docs: Mapping[str, str],  # what `rendered_docs` returned for it

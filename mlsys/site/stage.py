@@ -37,7 +37,7 @@ def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False).replace("|", "\\|").replace("`", "'")
     return f"`{text}`"
 
-# %% ../../nbs/lib/site/stage.ipynb #cell8
+# %% ../../nbs/lib/site/stage.ipynb #cell9
 def _is_setup(source: str) -> bool:
     "Return whether a cell holds only imports and the line that opens the stage."
     try:
