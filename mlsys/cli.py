@@ -9,7 +9,7 @@ __all__ = ['app', 'ENVIRONMENT', 'run', 'compose', 'repro', 'status', 'docs', 'm
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -30,7 +30,7 @@ app = typer.Typer(
 def run(
     stage: Annotated[str, typer.Argument(help="The stage: the stem of a notebook in nbs/stages.", show_default=False)],
     point: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Argument(help="The point of a grid, as name=value, for a stage that runs on one.", show_default=False),
     ] = None,
 ):
@@ -47,7 +47,7 @@ def run(
 @app.command()
 def compose(
     overrides: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Argument(help="Hydra overrides, such as data=adult or privacy.target_epsilon=1.", show_default=False),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 if params.yaml is not what would be written.")] = False,
@@ -74,7 +74,7 @@ def compose(
 @app.command()
 def repro(
     targets: Annotated[
-        Optional[list[str]], typer.Argument(help="Stages to bring up to date; all by default.", show_default=False)
+        list[str] | None, typer.Argument(help="Stages to bring up to date; all by default.", show_default=False)
     ] = None,
 ):
     """Bring the pipeline up to date with `dvc repro`, and end with one screen of what came out."""

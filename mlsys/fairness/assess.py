@@ -88,7 +88,7 @@ def group_metrics(
         "cost_per_1000": lambda y_true, y_pred, sample_weight: 1000 * float(np.average(costs.of(y_true, y_pred), weights=sample_weight)),
     }
 
-
+# %% ../../nbs/lib/fairness/assess.ipynb #cell11
 def group_values(
     cells: np.ndarray,  # rows per group and true negative, false positive, false negative, true positive; shape (n_groups, 4)
     names: np.ndarray,  # names of the groups, shape (n_groups,)
@@ -125,7 +125,7 @@ def metrics_of_counts(
             "cost_per_1000": 1000 * (counts @ prices) / rows,
         }
 
-# %% ../../nbs/lib/fairness/assess.ipynb #cell13
+# %% ../../nbs/lib/fairness/assess.ipynb #cell15
 GAP_METRICS = ("selection_rate", "accuracy", "true_positive_rate", "false_positive_rate", "precision", "cost_per_1000")
 
 
@@ -149,7 +149,7 @@ def gaps_of(
             "equalized_odds_difference": np.where(np.isfinite(either), either, np.nan)}
     return gaps | {f"{name}_difference": spreads[name] for name in GAP_METRICS if name != "selection_rate"}
 
-# %% ../../nbs/lib/fairness/assess.ipynb #cell17
+# %% ../../nbs/lib/fairness/assess.ipynb #cell19
 def gap_interval(
     value: float,  # the gap in the sample
     draws: np.ndarray,  # the gap in each bootstrap draw, NaN where undefined, shape (n_bootstrap,)
@@ -171,7 +171,7 @@ def _value_interval(
     low, high = np.quantile(draws, [0.025, 0.975]) if len(draws) and not np.isnan(value) else (np.nan, np.nan)
     return {"value": value, "low": float(low), "high": float(high)}
 
-# %% ../../nbs/lib/fairness/assess.ipynb #cell20
+# %% ../../nbs/lib/fairness/assess.ipynb #cell22
 class GroupWarning(UserWarning):
     "A figure about a group rests on little."
 
@@ -229,7 +229,7 @@ def with_intersections(
     joined = list(combinations(names, 2)) + ([tuple(names)] if len(names) > 2 else [])
     return groups.assign(**{JOIN.join(some): join_groups(groups[list(some)]) for some in joined})
 
-# %% ../../nbs/lib/fairness/assess.ipynb #cell21
+# %% ../../nbs/lib/fairness/assess.ipynb #cell23
 def assess_groups(
     y: Any,  # 0 and 1, shape (n_rows,), at least one row
     decisions: Any,  # 0 and 1, shape (n_rows,)
@@ -278,7 +278,7 @@ def _assess_feature(
     found, wandering = gaps_of({metric: values[metric].to_numpy() for metric in drawn}), gaps_of(drawn)
     return pd.DataFrame(rows), {name: gap_interval(found[name], wandering[name]) for name in found}
 
-# %% ../../nbs/lib/fairness/assess.ipynb #cell22
+# %% ../../nbs/lib/fairness/assess.ipynb #cell24
 def group_notes(
     table: pd.DataFrame,  # group, count, metric, value of one feature
     feature: str,  # the feature's name
@@ -299,7 +299,7 @@ def group_notes(
         notes.append(f"{feature}: all rows are in one group, {counts.index[0]}; there is nothing to compare.")
     return notes
 
-# %% ../../nbs/lib/fairness/assess.ipynb #cell28
+# %% ../../nbs/lib/fairness/assess.ipynb #cell30
 def plot_gaps(
     axes: Any,  # matplotlib axes to draw on
     assessments: Mapping[str, Mapping[str, Mapping[str, float]]],  # {name of the decisions: gaps}
@@ -319,7 +319,7 @@ def plot_gaps(
     axes.invert_yaxis()
     axes.legend(fontsize=7)
 
-# %% ../../nbs/lib/fairness/assess.ipynb #cell31
+# %% ../../nbs/lib/fairness/assess.ipynb #cell33
 def decision_changes(
     before: Any,  # 0 and 1, shape (n_rows,)
     after: Any,  # 0 and 1, shape (n_rows,)

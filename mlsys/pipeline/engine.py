@@ -24,7 +24,7 @@ NOT_NEEDED = ("rfc3987_syntax", "rfc3986_validator", "pyarrow", "pyarrow.fs", "b
 
 # %% ../../nbs/lib/pipeline/engine.ipynb #cell5
 with without(*NOT_NEEDED):
-    import nbformat
+    import nbformat  # noqa: F401
     import papermill
     import papermill.engines
     from IPython.core.displayhook import DisplayHook

@@ -236,5 +236,5 @@ def _run_and_finish(stage: Stage, values: dict, progress: bool) -> None:
 
 def _note_time(stage: Stage, seconds: float) -> None:
     "Write how long the stage took, for the summary; times are not outputs."
-    finished = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     write_json(stage.root / "reports" / "timing" / f"{stage.key}.json", {"seconds": round(seconds, 3), "finished": finished})

@@ -141,7 +141,7 @@ def reproduce(
     check_sources(root)
     note = root / FAILED
     note.unlink(missing_ok=True)
-    begun = datetime.datetime.now(datetime.timezone.utc)
+    begun = datetime.datetime.now(datetime.UTC)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     try:
         code = subprocess.run(

@@ -76,7 +76,7 @@ except MlsysError as error:
     sys.exit(str(error))
 """
 
-
+# %% ../../nbs/lib/site/guide.ipynb #cell13
 def run_guides(
     root: Path,  # the project's folder
     jobs: Mapping[str, str],  # JSON file for the outputs, by guide; both relative to the project
@@ -95,7 +95,7 @@ def run_guides(
             raise StageError("\n".join(done.stderr.strip().splitlines()[-12:]) or f"the guides stopped with exit code {done.returncode}")
     return list(stale)
 
-
+# %% ../../nbs/lib/site/guide.ipynb #cell14
 def guide_cells(
     root: Path,  # the project's folder
     name: str,  # a guide, relative to the project

@@ -38,7 +38,7 @@ _TOKEN = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 
-
+# %% ../../nbs/lib/site/link.ipynb #cell9
 @dataclass
 class LinkMap:
     "Where the files and the names of a project are on its site."

@@ -66,12 +66,13 @@ def test_stage_notebooks_are_committed_without_outputs(repo):
 
 
 def test_library_cells_are_short(repo):
+    """At most 70 lines of code in a cell, which is what a class with documented fields needs; an estimator's docstring is not code."""
     for path in notebooks(repo, "lib"):
         cells = json.loads(path.read_text())["cells"]
         assert len(cells) <= 80, f"{path.name} has {len(cells)} cells"
-        longest = max(len("".join(cell["source"]).splitlines()) for cell in cells)
-        limit = 80 if path.stem == "schema" else 70
-        assert longest <= limit, f"{path.name} has a cell of {longest} lines"
+        for cell in cells:
+            lines = re.sub(r'"""[\s\S]*?"""', "", "".join(cell["source"])).strip().splitlines()
+            assert len(lines) <= 70, f"{path.name} has a cell of {len(lines)} lines that begins {lines[0]}"
 
 
 def imported(path, package):
