@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export JUPYTER_PLATFORM_DIRS := 1
 
-.PHONY: help env data repro test docs lab bench lock
+.PHONY: help env data repro test docs lab bench readme lock
 help:  ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
@@ -30,6 +30,9 @@ lab: data  ## open JupyterLab on the notebooks
 
 bench: .venv/.ready  ## measure the runner beside papermill
 	@python benchmarks/pipeline.py
+
+readme: .venv/.ready  ## write README.md from nbs/index.ipynb
+	@python -c "from pathlib import Path; from mlsys.site.readme import write_readme; write_readme(Path('.'))"
 
 lock: .venv/.ready  ## pin every version of settings.ini's requirements
 	@python tools/lock.py

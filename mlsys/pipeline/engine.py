@@ -20,7 +20,7 @@ from typing import Any
 from ..core import without
 
 # %% ../../nbs/lib/pipeline/engine.ipynb #cell4
-NOT_NEEDED = ("rfc3987_syntax", "rfc3986_validator", "pyarrow", "pyarrow.fs", "boto3", "azure", "gcsfs", "github")
+NOT_NEEDED = ("rfc3987_syntax", "rfc3986_validator", "isoduration", "pyarrow", "pyarrow.fs", "boto3", "azure", "gcsfs", "github")
 
 # %% ../../nbs/lib/pipeline/engine.ipynb #cell5
 with without(*NOT_NEEDED):

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core import ConfigError, explain, nearest, read_json
+from ..core import ENVIRONMENT, ConfigError, explain, nearest, read_json
 from .config import load_params
 from .runner import FAILED
 
@@ -83,10 +83,10 @@ def _tables(root: Path, begun: datetime.datetime | None) -> list[Any]:
     stages.columns[2].justify = "right"
     for row in stage_rows(root, begun):
         stages.add_row(*row, style="bold" if row[1] == "ran" else None)
-    chosen_file = root / "reports" / "metrics" / "select.json"
-    if not chosen_file.is_file() or not (root / "artifacts" / "select" / "gates.json").is_file():
+    folder = root / "artifacts" / "select"
+    if not (folder / "summary.json").is_file():
         return [stages]
-    chosen = read_json(chosen_file)
+    chosen = read_json(folder / "summary.json")
     models = Table("candidate", *COLUMNS.values(), "gates", title="Models, on the test set (± half of the 95 % interval)", title_justify="left")
     for column in models.columns[1:]:
         column.justify = "right"
@@ -95,7 +95,7 @@ def _tables(root: Path, begun: datetime.datetime | None) -> list[Any]:
         marked = name == chosen["chosen"]
         models.add_row(f"{name} *" if marked else name, *cells, "pass" if entry["passes"] else "fail", style="bold" if marked else None)
     gates = Table("gate", "measured", "verdict", title=f"Gates of the chosen model, {chosen['chosen']}", title_justify="left")
-    for gate in read_json(root / "artifacts" / "select" / "gates.json")[chosen["chosen"]]:
+    for gate in read_json(folder / "gates.json")[chosen["chosen"]]:
         gates.add_row(gate["gate"], figure(gate), ("passes, " if gate["passes"] else "FAILS, ") + gate["verdict"])
     return [stages, models, gates]
 
@@ -145,7 +145,7 @@ def reproduce(
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     try:
         code = subprocess.run(
-            [sys.executable, "-m", "dvc", "repro", *targets], cwd=root, env={**os.environ, "PATH": path}
+            [sys.executable, "-m", "dvc", "repro", *targets], cwd=root, env={**ENVIRONMENT, **os.environ, "PATH": path}
         ).returncode
     except OSError as error:
         raise ConfigError(explain("dvc", str(error), "DVC in this environment", "Run `make env`.")) from None

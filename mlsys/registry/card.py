@@ -34,13 +34,18 @@ def lineage(
 def show(
     measured: Mapping[str, Any],  # {"value", "low", "high"}
 ) -> str:
-    "Write a value with its interval, to four significant digits."
+    "Write a value with its interval, to four significant digits, thousands marked."
     value, low, high = (measured.get(key) for key in ("value", "low", "high"))
     if value is None:
         return "not measured"
     if low is None or high is None or low == high == value:
-        return f"{value:,.4g}"
-    return f"{value:,.4g} ({low:,.4g} to {high:,.4g})"
+        return _plain(value)
+    return f"{_plain(value)} ({_plain(low)} to {_plain(high)})"
+
+
+def _plain(value: float) -> str:
+    "Write a number to four significant digits, without an exponent where it is large."
+    return f"{float(f'{value:.4g}'):,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def table(

@@ -76,6 +76,19 @@ def test_no_machine_is_named_in_what_people_read(copy):
         assert str(copy) not in text and str(REPO) not in text, path
 
 
+def test_the_same_seed_gives_the_same_files(copy):
+    """Later stages first, so that each finds the inputs of the first run: their measured times are inputs like any other."""
+    before = {path: path.read_bytes() for name in ("metrics", "notebooks") for path in (copy / "reports" / name).rglob("*.*")}
+    models = {path: path.read_bytes() for path in (copy / "artifacts").rglob("*.skops")}
+    assert len(models) >= 6
+    for stage in ("select", "privatize target_epsilon=3.0", "assess", "evaluate", "train", "baseline", "split", "prepare", "digest"):
+        done = run(["mlsys", "run", *stage.split()], copy)
+        assert done.returncode == 0, done.stderr
+    shifted = [str(path.relative_to(copy)) for path, content in (before | models).items() if path.read_bytes() != content]
+    assert not shifted
+    assert run(["dvc", "checkout", "--force"], copy).returncode == 0
+
+
 def test_prose_reruns_nothing_but_digest(copy):
     def reword(cell):
         if cell.cell_type == "markdown":
@@ -112,19 +125,6 @@ def test_a_function_reruns_the_stages_that_reach_it(copy):
     text = path.read_text()
     path.write_text(text[: found.end()] + "assert True\n    " + text[found.end() :])
     assert ran(run(["dvc", "repro"], copy)) == {"digest", "assess", "select"}
-
-
-def test_the_same_seed_gives_the_same_files(copy):
-    """Later stages first, so that each finds the inputs of the first run: their measured times are inputs like any other."""
-    before = {path: path.read_bytes() for name in ("metrics", "notebooks") for path in (copy / "reports" / name).rglob("*.*")}
-    models = {path: path.read_bytes() for path in (copy / "artifacts").rglob("*.skops")}
-    assert len(models) >= 6
-    for stage in ("select", "privatize target_epsilon=3.0", "assess", "evaluate", "train", "baseline", "split", "prepare", "digest"):
-        done = run(["mlsys", "run", *stage.split()], copy)
-        assert done.returncode == 0, done.stderr
-    shifted = [str(path.relative_to(copy)) for path, content in (before | models).items() if path.read_bytes() != content]
-    assert not shifted
-    assert run(["dvc", "checkout", "--force"], copy).returncode == 0
 
 
 def test_a_changed_parameter_reruns_what_it_reaches(copy):

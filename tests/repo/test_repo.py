@@ -113,7 +113,7 @@ def test_every_command_has_help(repo, command):
 
 
 def test_every_command_is_tested_for_help(repo):
-    from mlsys.cli import app
+    from mlsys.cli.command import app
 
     tested = next(m for m in test_every_command_has_help.pytestmark if m.name == "parametrize").args[1]
     assert {command.callback.__name__ for command in app.registered_commands} == set(tested) - {""}
