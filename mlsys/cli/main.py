@@ -6,7 +6,6 @@
 __all__ = ['run_plainly', 'main']
 
 # %% ../../nbs/lib/cli/main.ipynb #cell2
-import gc
 import os
 import sys
 from collections.abc import Iterable
@@ -55,5 +54,3 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted; what an earlier run made is untouched", file=sys.stderr)
         sys.exit(130)
-    finally:
-        gc.freeze()  # the process ends: what is left need not be searched for cycles once more
