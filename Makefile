@@ -8,7 +8,7 @@ export JUPYTER_PLATFORM_DIRS := 1
 help:  ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-.venv/.ready: settings.ini requirements.lock setup.py pyproject.toml tools/setup_env.py
+.venv/.ready: settings.ini requirements.lock setup.py tools/setup_env.py
 	@$(PYTHON) tools/setup_env.py dev
 
 env: .venv/.ready  ## make the environment in .venv

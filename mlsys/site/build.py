@@ -25,7 +25,7 @@ from .guide import guide_cells, run_guides
 from .layout import Page, home_toctree, index_pages, site_pages
 from .link import LinkMap, page_files
 from .page import clean_cells, library_cells, read_cells, rendered_docs
-from .stage import stage_cells
+from .stage import renew_prose, stage_cells
 
 # %% ../../nbs/lib/site/build.ipynb #cell4
 _TOOLS = {"nbdev": "nbdev", "sphinx": "sphinx", "myst_nb": "myst-nb", "pydata_sphinx_theme": "pydata-sphinx-theme"}
@@ -164,6 +164,11 @@ class Sources:
         path = self.root / WORK / Path(page.source).relative_to("nbs")
         return rendered_docs(read_cells(path)) if path.is_file() else {}
 
+    def _renewed(self, ran: list[Any], page: Page) -> list[Any]:
+        "Return a stage's executed cells with the prose that its notebook has now."
+        written = self.root / "nbs" / "stages" / f"{page.name.split('/')[1]}.ipynb"
+        return renew_prose(ran, read_cells(written)) if written.is_file() else ran
+
     def cells(self, page: Page) -> list[Any]:
         "Return the cells of a page, links rewritten."
         path = self.root / page.source
@@ -173,7 +178,7 @@ class Sources:
             cells = clean_cells(guide_cells(self.root, page.source, self.outputs[page.source]))
         else:
             found = read_cells(path)
-            cells = stage_cells(found, page.name) if page.name.startswith("pipeline/") else clean_cells(found)
+            cells = stage_cells(self._renewed(found, page), page.name) if page.name.startswith("pipeline/") else clean_cells(found)
         for cell in cells:
             if cell.cell_type == "markdown":
                 cell.source = self.links.rewrite(cell.source, page)

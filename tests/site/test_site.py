@@ -183,3 +183,18 @@ def test_code_that_does_not_run_is_named(shop):
     shop.put("nbs/lib/data/price.ipynb", "#| default_exp data.price", "# data.price\n> What it costs.", "#| export\nx = 1 / 0")
     done = shop.build()
     assert done.returncode != 0 and "ZeroDivisionError" in done.stderr and "1 / 0" in done.stderr
+
+
+def test_new_prose_stands_around_old_outputs(repo):
+    """Prose reruns nothing, so the page takes it from the notebook; changed code stays as it was run."""
+    from nbformat.v4 import new_code_cell, new_markdown_cell
+
+    from mlsys.site.stage import renew_prose
+
+    parameters = new_code_cell("seed: int = 0  # of the draw", metadata={"tags": ["parameters"]})
+    injected = new_code_cell("# Parameters\nseed = 7", metadata={"tags": ["injected-parameters"]})
+    ran = [new_markdown_cell("old"), parameters, injected, new_code_cell("1 + 1", execution_count=3)]
+    now = [new_markdown_cell("new"), parameters, new_code_cell("1  +  1  # a sum"), new_markdown_cell("more")]
+    assert [cell.source for cell in renew_prose(ran, now)] == ["new", parameters.source, injected.source, "1 + 1", "more"]
+    assert renew_prose(ran, now)[3].execution_count == 3
+    assert renew_prose(ran, [*now, new_code_cell("2")]) is ran
