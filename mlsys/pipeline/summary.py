@@ -90,7 +90,8 @@ def _tables(root: Path, begun: datetime.datetime | None) -> list[Any]:
     models = Table("candidate", *COLUMNS.values(), "gates", title="Models, on the test set (± half of the 95 % interval)", title_justify="left")
     for column in models.columns[1:]:
         column.justify = "right"
-    for name, entry in chosen["candidates"].items():
+    for entry in chosen["candidates"]:
+        name = entry["name"]
         cells = [figure(entry["measured"].get(metric)) for metric in COLUMNS]
         marked = name == chosen["chosen"]
         models.add_row(f"{name} *" if marked else name, *cells, "pass" if entry["passes"] else "fail", style="bold" if marked else None)
