@@ -69,9 +69,9 @@ def main(extras):
     if sys.version_info < (3, 11):
         stop(f"Python {sys.version.split()[0]} is too old; 3.11 or newer is needed. Try `make PYTHON=python3.11`.")
     print(f"setup: making {VENV.name} with Python {sys.version.split()[0]} (some minutes, once)", flush=True)
-    if not (VENV / "bin" / "python").exists():
-        venv.create(VENV, with_pip=True, clear=True)
     python = VENV / "bin" / "python"
+    if not python.exists() or subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode:
+        venv.create(VENV, with_pip=True, clear=True)  # none yet, or one that was cut off while it was made
     install_torch(python, torch_requirement())
     pip(python, "install", "--quiet", "--constraint", str(LOCK), "setuptools", "wheel")
     target = f".[{','.join(extras)}]" if extras else "."

@@ -162,9 +162,11 @@ class GroupRule(ClassifierMixin, BaseEstimator):
         return likely
 
     def predict(self, X):
-        "Return the decision for each row, 0 or 1; where the rule asks for a coin, it is tossed by `random_state`."
+        "Return the decision for each row, 0 or 1; a coin is tossed by the row and `random_state`, so that a row gets the same answer alone or among others."
         likely = self.decision_probability(X)
-        return (np.random.default_rng(self.random_state).random(len(likely)) < likely).astype(np.int8)
+        columns = list(dict.fromkeys([*(self.features or X.columns), *self.sensitive]))
+        hashed = pd.util.hash_pandas_object(X[columns].astype(str), index=False, hash_key=f"{self.random_state:016d}"[-16:])
+        return (hashed.to_numpy() / 2.0**64 < likely).astype(np.int8)
 
 # %% ../../nbs/lib/fairness/mitigate.ipynb #cell15
 @trust
@@ -188,7 +190,7 @@ class GroupThresholdClassifier(GroupRule):
     grid_size : int, default=1000
         Steps in which the constraint's rate is searched.
     random_state : int, default=0
-        Seed of the coins. The same rows in the same order get the same decisions.
+        Seed of the coins, 0 to 9999999999999999. A row gets the same decision alone or among others.
 
     Attributes
     ----------

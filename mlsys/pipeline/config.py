@@ -27,7 +27,7 @@ def conf_digest(
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.yaml"), key=lambda path: path.relative_to(folder).as_posix()):
         name = path.relative_to(folder).as_posix()
-        if not name.startswith("contract/"):
+        if not name.startswith("contract/") and "/." not in f"/{name}":
             content = path.read_bytes().replace(b"\r\n", b"\n")
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
@@ -73,6 +73,7 @@ def compose(
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     root = root or project_root()
     register_resolvers(root)
@@ -80,7 +81,7 @@ def compose(
         with initialize_config_dir(str(root / CONF), version_base="1.3"):
             config = hydra_compose("config", list(overrides))
         OmegaConf.resolve(config)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"conf/ does not compose{' with ' + ' '.join(overrides) if overrides else ''}: {error}") from None
     composed = OmegaConf.to_container(config)
     check_config(composed)
@@ -120,9 +121,10 @@ def load_params(
         params = yaml.load((root / PARAMS).read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except FileNotFoundError:
         raise ConfigError(explain(PARAMS, "no such file", "the file that `mlsys compose` writes", "Run `mlsys compose`.")) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(explain(PARAMS, str(error), "valid YAML", "Run `mlsys compose` to write it anew.")) from None
-    stamped, current = (params or {}).get("conf_digest"), conf_digest(root)
+    params = params if isinstance(params, dict) else {}
+    stamped, current = params.get("conf_digest"), conf_digest(root)
     if stamped != current:
         raise ConfigError(
             explain(f"{PARAMS}: conf_digest", stamped, f"{current}, the digest of conf/ as it is now",

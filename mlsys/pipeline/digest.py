@@ -34,6 +34,8 @@ def _imports(tree: ast.AST, package: str) -> dict[str, tuple[str, str]]:
         elif isinstance(node, ast.ImportFrom):
             base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
+            if any(alias.name == "*" for alias in node.names):
+                raise ConfigError(explain("import", f"from {module} import *", "explicit names, so that one can see what a stage depends on"))
             bound |= {alias.asname or alias.name: (module, alias.name) for alias in node.names}
     return bound
 
@@ -63,8 +65,15 @@ class Module:
 
     @cached_property
     def imports(self) -> dict[str, tuple[str, str]]:
-        "What its imports bind."
-        return _imports(self.tree, self.package)
+        "What its imports bind at its top level; an import inside a function binds there only."
+        definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        top = ast.Module([node for node in self.tree.body if not isinstance(node, definitions)], [])
+        return _imports(top, self.package)
+
+    @property
+    def scope(self) -> dict[str, tuple[str, str]]:
+        "What a name at its top level means: a definition of its own, or an import."
+        return {**{item: (self.name, item) for item in self.definitions}, **self.imports}
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -156,7 +165,21 @@ def _targets(
         if library.module(module) is not None:
             yield module, (path[0] if path else "*")
 
-# %% ../../nbs/lib/pipeline/digest.ipynb #cell14
+# %% ../../nbs/lib/pipeline/digest.ipynb #cell15
+def _acts_on_import(
+    module: Module, library: Library
+) -> Iterator[tuple[str, str]]:
+    "Give what runs when a module is imported, beyond its own statements: (module, name), an empty name for the module's top level."
+    parts = module.name.split(".")
+    yield from ((".".join(parts[:count]), "") for count in range(1, len(parts)))
+    for target, attribute in module.imports.values():
+        yield from ((item, "") for item in (target, f"{target}.{attribute}") if library.module(item) is not None)
+    for name, nodes in module.definitions.items():
+        decorators = [decorator for node in nodes for decorator in getattr(node, "decorator_list", [])]
+        if any(True for decorator in decorators for _ in _targets(decorator, module.scope, library, module.package)):
+            yield module.name, name
+
+# %% ../../nbs/lib/pipeline/digest.ipynb #cell16
 def reach(
     roots: list[tuple[str, str]],  # (module, name) pairs to start from
     library: Library,  # where definitions are looked up
@@ -174,18 +197,19 @@ def reach(
             todo += [(dotted, item) for item in module.definitions]
         if name in module.imports and name not in module.definitions:
             todo += _targets(ast.Name(name), module.imports, library, module.package)
-        pieces = [*module.definitions.get(name, []), *(module.effects if f"{dotted}:" not in found else [])]
-        scope = {**{item: (dotted, item) for item in module.definitions}, **module.imports}
-        todo += [target for piece in pieces for target in _targets(piece, scope, library, module.package)]
-        if module.effects and f"{dotted}:" not in found:
+        pieces = list(module.definitions.get(name, []))
+        if f"{dotted}:" not in found:  # met for the first time
+            pieces += module.effects
+            todo += _acts_on_import(module, library)
             found[f"{dotted}:"] = "\n".join(normalise(ast.unparse(node)) for node in module.effects)
+        todo += [target for piece in pieces for target in _targets(piece, module.scope, library, module.package)]
         if name != "*" and name in module.definitions:
             found[key] = "\n".join(normalise(ast.unparse(node)) for node in module.definitions[name])
         else:
             found.setdefault(key, "")
     return {key: code for key, code in sorted(found.items()) if code}
 
-# %% ../../nbs/lib/pipeline/digest.ipynb #cell16
+# %% ../../nbs/lib/pipeline/digest.ipynb #cell18
 RUNNER = 1  # raised when the runner changes what a stage computes
 INFRASTRUCTURE = ("mlsys.pipeline", "mlsys.site", "mlsys.cli")
 
@@ -196,9 +220,9 @@ def notebook_code(
     "Return the code of a notebook, its magics translated to Python."
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (json.JSONDecodeError, KeyError):
+        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError):
         raise ConfigError(explain(f"notebook {path.name}", "a file that is not a notebook", "a valid notebook, format 4")) from None
-    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     if any(line.lstrip().startswith(("%", "!")) for source in sources for line in source.splitlines()):
         from IPython.core.inputtransformer2 import TransformerManager
 
@@ -216,10 +240,11 @@ def stage_code(
         tree = ast.parse(source)
     except SyntaxError as error:
         raise ConfigError(explain(f"notebook {path.name}", (error.text or "").strip(), "cells that are valid Python")) from None
-    roots = [("mlsys.core", "seed_everything"), *_targets(tree, _imports(tree, ""), library)]
+    imported = [(name, "") for target, attribute in _imports(tree, "").values() for name in (target, f"{target}.{attribute}")]
+    roots = [("mlsys.core", "seed_everything"), *imported, *_targets(tree, _imports(tree, ""), library)]
     return {"runner": str(RUNNER), "notebook": normalise(source), **reach(roots, library)}
 
-# %% ../../nbs/lib/pipeline/digest.ipynb #cell20
+# %% ../../nbs/lib/pipeline/digest.ipynb #cell22
 def write_digests(
     root: Path,  # the project's folder
     folder: Path,  # where to write one JSON file per stage

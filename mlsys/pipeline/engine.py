@@ -9,7 +9,9 @@ __all__ = ['NOT_NEEDED', 'SeedOnImport', 'Publisher', 'ValueHook', 'Stream', 'No
 # %% ../../nbs/lib/pipeline/engine.ipynb #cell2
 import base64
 import importlib.machinery
+import io
 import logging
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -101,13 +103,16 @@ class ValueHook(DisplayHook):
         )
 
 # %% ../../nbs/lib/pipeline/engine.ipynb #cell11
-class Stream:
+class Stream(io.TextIOBase):
     "Stand for `sys.stdout` or `sys.stderr` while a cell runs."
-
-    encoding, errors = "utf-8", "replace"
 
     def __init__(self, name: str, publisher: Publisher):
         self.name, self.publisher = name, publisher
+
+    @property
+    def encoding(self) -> str:
+        "Name the encoding that a terminal would have."
+        return "utf-8"
 
     def write(self, text: str) -> int:
         "Append text, joined to the stream's last output when nothing came between."
@@ -138,6 +143,12 @@ class NotebookShell(InteractiveShell):
 
     def enable_gui(self, gui=None):
         "Open no windows."
+
+    def system(self, cmd):
+        "Run the command of a line that begins with `!`, and show what it prints."
+        done = subprocess.run(cmd, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
+        sys.stdout.write(done.stdout)
+        self.user_ns["_exit_code"] = done.returncode
 
     def _showtraceback(self, etype, evalue, stb):
         "Append the error instead of printing it."
@@ -230,6 +241,8 @@ class InProcessEngine(papermill.engines.Engine):
         result = shell.run_cell(cell.source, store_history=True)
         cell.outputs = shell.display_pub.outputs
         error = result.error_before_exec or result.error_in_exec
+        if isinstance(error, KeyboardInterrupt):
+            raise error
         if error is not None:
             names = shell.compile._filename_map
             line, origin = _locate(error, lambda name: name in names or name.startswith("<ipython-input"))

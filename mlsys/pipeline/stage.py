@@ -16,6 +16,14 @@ from ..core import ConfigError, StageError, explain, project_root, unknown_name,
 from .config import load_params
 
 # %% ../../nbs/lib/pipeline/stage.ipynb #cell4
+def _inside(folder: Path, name: str, argument: str) -> Path:
+    "Return a path in a folder, or refuse a name that leads out of it."
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(explain(argument, name, "a relative name that stays inside the folder"))
+    return path
+
+
 @dataclass(frozen=True)
 class Stage:
     "Where a running stage reads and writes."
@@ -57,7 +65,7 @@ class Stage:
         name: str,  # what an earlier stage made, such as `prepare/table.parquet`
     ) -> Path:
         "Return the path of an earlier stage's output, or say how to make it."
-        path = self.root / "artifacts" / name
+        path = _inside(self.root / "artifacts", name, "input(name)")
         if not path.exists():
             raise StageError(
                 explain(f"input of stage {self.key}", f"artifacts/{name}", "a file that an earlier stage has made",
@@ -70,7 +78,7 @@ class Stage:
         name: str,  # a file name, such as `train.parquet`
     ) -> Path:
         "Return the path to write an output to; it appears in `artifacts/` when the stage succeeds."
-        path = self.scratch / "artifacts" / name
+        path = _inside(self.scratch / "artifacts", name, "output(name)")
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 

@@ -23,7 +23,10 @@ def _yaml(path: Path) -> dict:
     "Read a YAML file, or return an empty mapping where there is none."
     import yaml
 
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
+    try:
+        return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(explain(path.name, str(error), "valid YAML")) from None
 
 
 def stage_keys(
