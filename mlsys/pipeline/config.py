@@ -8,11 +8,12 @@ __all__ = ['CONF', 'PARAMS', 'conf_digest', 'as_list', 'or_none', 'register_reso
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell2
 import hashlib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core import ConfigError, explain, project_root, write_text
+from ..core import ConfigError, explain, nearest, project_root, unknown_name, write_text
 from .schema import check_config
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell4
@@ -63,6 +64,29 @@ def register_resolvers(
     OmegaConf.register_new_resolver("or_none", or_none, replace=True)
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell10
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    "Give every dotted key of a configuration."
+    for key, value in config.items():
+        yield prefix + str(key)
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _composition_fault(message: str, overrides: list[str], config: Any, root: Path) -> str:
+    "Say why a composition failed."
+    if found := re.search(r"Could not find '([\w-]+)/([^']+)'", message):
+        options = sorted(path.stem for path in (root / CONF / found[1]).glob("*.yaml"))
+        return unknown_name(f"conf/{found[1]}", found[2], options)
+    if overrides and (found := re.search(r"Could not override '([^']+)'", message)):
+        return unknown_name("override", found[1], list(_keys(compose((), root))))
+    if config is not None and (found := re.search(r"Interpolation key '(\w+)\.(\w+)' not found", message)):
+        present = [str(key) for key in config[found[1]]] if found[1] in config else []
+        close = nearest(found[2], present)
+        return explain(f"conf/{found[1]}: {found[1]}.{found[2]}", None, "a value in the file that is chosen there",
+                       f"The file has {close[0]!r}, which looks like it." if close else f"Add `{found[2]}:` to it.")
+    return f"conf/ does not compose{' with ' + ' '.join(overrides) if overrides else ''}: {message}"
+
+# %% ../../nbs/lib/pipeline/config.ipynb #cell11
 def compose(
     overrides: Iterable[str] = (),  # Hydra overrides, such as `model=boosted` or `privacy.target_epsilon=1`
     root: Path | None = None,  # the project's folder; found from the current folder by default
@@ -75,19 +99,22 @@ def compose(
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    root = root or project_root()
+    root, overrides, config = root or project_root(), list(overrides), None
     register_resolvers(root)
+    for text in overrides:
+        if (added := re.match(r"\+{1,2}(\w+)=", text)) and not (root / CONF / added[1]).is_dir():
+            raise ConfigError(unknown_name("override", added[1], [item.name for item in (root / CONF).iterdir() if item.is_dir()]))
     try:
         with initialize_config_dir(str(root / CONF), version_base="1.3"):
             config = hydra_compose("config", list(overrides))
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"conf/ does not compose{' with ' + ' '.join(overrides) if overrides else ''}: {error}") from None
+        raise ConfigError(_composition_fault(str(error), list(overrides), config, root)) from None
     composed = OmegaConf.to_container(config)
     check_config(composed)
     return composed
 
-# %% ../../nbs/lib/pipeline/config.ipynb #cell15
+# %% ../../nbs/lib/pipeline/config.ipynb #cell16
 def render(
     config: Mapping,  # a composed configuration
 ) -> str:
@@ -109,7 +136,7 @@ def write_params(
     write_text(path, text)
     return True
 
-# %% ../../nbs/lib/pipeline/config.ipynb #cell17
+# %% ../../nbs/lib/pipeline/config.ipynb #cell18
 def load_params(
     root: Path | None = None,  # the project's folder; found from the current folder by default
 ) -> dict:
@@ -131,5 +158,8 @@ def load_params(
                     "params.yaml is stale: conf/ has changed since it was composed. Run `mlsys compose` "
                     "(with your overrides, if you use any: `mlsys compose data=adult`), then `dvc repro`.")
         )
-    check_config(params)
+    try:
+        check_config(params)
+    except ConfigError as error:
+        raise ConfigError(f"{PARAMS}: {error}\n{PARAMS} holds what was composed last; run `mlsys compose` (with your overrides) to write it again.") from None
     return params

@@ -40,6 +40,15 @@ def _imports(tree: ast.AST, package: str) -> dict[str, tuple[str, str]]:
     return bound
 
 # %% ../../nbs/lib/pipeline/digest.ipynb #cell5
+def _imported_modules(tree: ast.AST, package: str) -> Iterator[str]:
+    "Give every module that the imports of a tree may run, named or as a part of a package."
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+    for module, attribute in _imports(tree, package).values():
+        yield from (module, f"{module}.{attribute}")
+
+# %% ../../nbs/lib/pipeline/digest.ipynb #cell6
 @dataclass
 class Module:
     "The top level of one module."
@@ -64,11 +73,15 @@ class Module:
         return [node for node in self.tree.body if not _bound_names(node) and not isinstance(node, passive) and not _is_text(node)]
 
     @cached_property
+    def top(self) -> ast.Module:
+        "What runs when it is imported: all but the inside of functions and classes."
+        definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        return ast.Module([node for node in self.tree.body if not isinstance(node, definitions)], [])
+
+    @cached_property
     def imports(self) -> dict[str, tuple[str, str]]:
         "What its imports bind at its top level; an import inside a function binds there only."
-        definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        top = ast.Module([node for node in self.tree.body if not isinstance(node, definitions)], [])
-        return _imports(top, self.package)
+        return _imports(self.top, self.package)
 
     @property
     def scope(self) -> dict[str, tuple[str, str]]:
@@ -80,7 +93,7 @@ def _is_text(node: ast.stmt) -> bool:
     "Return whether a statement is a bare text: a docstring, or a comment in disguise."
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
-# %% ../../nbs/lib/pipeline/digest.ipynb #cell7
+# %% ../../nbs/lib/pipeline/digest.ipynb #cell8
 class _NoProse(ast.NodeTransformer):
     "Take bare texts out of every body."
 
@@ -101,7 +114,7 @@ def normalise(
     "Return the code without comments, docstrings and layout."
     return ast.unparse(_NoProse().visit(ast.parse(source)))
 
-# %% ../../nbs/lib/pipeline/digest.ipynb #cell11
+# %% ../../nbs/lib/pipeline/digest.ipynb #cell12
 @dataclass
 class Library:
     "The modules of a package, read from its files."
@@ -131,7 +144,7 @@ class Library:
             raise ConfigError(explain(f"{path.name}, line {error.lineno}", error.text, "valid Python")) from None
         return Module(dotted, tree, dotted if is_package else dotted.rpartition(".")[0])
 
-# %% ../../nbs/lib/pipeline/digest.ipynb #cell12
+# %% ../../nbs/lib/pipeline/digest.ipynb #cell13
 def _uses(node: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
     "Give each name that a piece of code uses, with the attributes that follow it: `a.b.c` is (a, (b, c))."
     chained = set()
@@ -165,21 +178,20 @@ def _targets(
         if library.module(module) is not None:
             yield module, (path[0] if path else "*")
 
-# %% ../../nbs/lib/pipeline/digest.ipynb #cell15
+# %% ../../nbs/lib/pipeline/digest.ipynb #cell16
 def _acts_on_import(
     module: Module, library: Library
 ) -> Iterator[tuple[str, str]]:
     "Give what runs when a module is imported, beyond its own statements: (module, name), an empty name for the module's top level."
     parts = module.name.split(".")
     yield from ((".".join(parts[:count]), "") for count in range(1, len(parts)))
-    for target, attribute in module.imports.values():
-        yield from ((item, "") for item in (target, f"{target}.{attribute}") if library.module(item) is not None)
+    yield from ((item, "") for item in _imported_modules(module.top, module.package) if library.module(item) is not None)
     for name, nodes in module.definitions.items():
         decorators = [decorator for node in nodes for decorator in getattr(node, "decorator_list", [])]
         if any(True for decorator in decorators for _ in _targets(decorator, module.scope, library, module.package)):
             yield module.name, name
 
-# %% ../../nbs/lib/pipeline/digest.ipynb #cell16
+# %% ../../nbs/lib/pipeline/digest.ipynb #cell17
 def reach(
     roots: list[tuple[str, str]],  # (module, name) pairs to start from
     library: Library,  # where definitions are looked up
@@ -209,7 +221,7 @@ def reach(
             found.setdefault(key, "")
     return {key: code for key, code in sorted(found.items()) if code}
 
-# %% ../../nbs/lib/pipeline/digest.ipynb #cell18
+# %% ../../nbs/lib/pipeline/digest.ipynb #cell19
 RUNNER = 1  # raised when the runner changes what a stage computes
 INFRASTRUCTURE = ("mlsys.pipeline", "mlsys.site", "mlsys.cli")
 
@@ -240,11 +252,11 @@ def stage_code(
         tree = ast.parse(source)
     except SyntaxError as error:
         raise ConfigError(explain(f"notebook {path.name}", (error.text or "").strip(), "cells that are valid Python")) from None
-    imported = [(name, "") for target, attribute in _imports(tree, "").values() for name in (target, f"{target}.{attribute}")]
+    imported = [(name, "") for name in _imported_modules(tree, "")]
     roots = [("mlsys.core", "seed_everything"), *imported, *_targets(tree, _imports(tree, ""), library)]
     return {"runner": str(RUNNER), "notebook": normalise(source), **reach(roots, library)}
 
-# %% ../../nbs/lib/pipeline/digest.ipynb #cell22
+# %% ../../nbs/lib/pipeline/digest.ipynb #cell23
 def write_digests(
     root: Path,  # the project's folder
     folder: Path,  # where to write one JSON file per stage

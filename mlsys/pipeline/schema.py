@@ -149,6 +149,14 @@ def _domain_fault(name: str, value: Any, metadata: Mapping) -> str:
     return ""
 
 
+def _type_cure(name: str, kind: str, value: Any) -> str:
+    "Say how to write a value that YAML took for another type."
+    if kind == "str" and isinstance(value, (bool, int, float)):
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return f"Quote it: \"{text}\" in the file, '{name}=\"{text}\"' on the command line."
+    return f"Write a list: [{value}]." if kind.startswith("list") and isinstance(value, (str, int, float)) else ""
+
+
 def _group_faults(group: str, schema: type, values: Mapping) -> list[str]:
     "Return every fault of one group."
     known = {item.name: item for item in fields(schema)}
@@ -159,7 +167,7 @@ def _group_faults(group: str, schema: type, values: Mapping) -> list[str]:
         if name not in values:
             faults.append(explain(where, None, f"a value of type {kind}", f"Add `{name}:` to the file."))
         elif not any(_fits(option, values[name]) for option in kind.split(" | ")):
-            faults.append(explain(where, values[name], f"a value of type {kind}"))
+            faults.append(explain(where, values[name], f"a value of type {kind}", _type_cure(f"{group}.{name}", kind, values[name])))
         elif fault := _domain_fault(where, values[name], item.metadata):
             faults.append(fault)
     return faults

@@ -23,7 +23,7 @@ def _inside(folder: Path, name: str, argument: str) -> Path:
         raise ConfigError(explain(argument, name, "a relative name that stays inside the folder"))
     return path
 
-
+# %% ../../nbs/lib/pipeline/stage.ipynb #cell5
 @dataclass(frozen=True)
 class Stage:
     "Where a running stage reads and writes."
@@ -89,7 +89,7 @@ class Stage:
         "Write the stage's metrics, with sorted keys and fixed rounding."
         write_json(self.scratch / "metrics.json", metrics)
 
-# %% ../../nbs/lib/pipeline/stage.ipynb #cell6
+# %% ../../nbs/lib/pipeline/stage.ipynb #cell7
 _running: Stage | None = None
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core import ENVIRONMENT, ConfigError, explain, nearest, read_json
+from ..core import ENVIRONMENT, ConfigError, explain, nearest, read_json, unknown_name
 from .config import load_params
 from .runner import FAILED
 
@@ -90,6 +90,8 @@ def _tables(root: Path, begun: datetime.datetime | None) -> list[Any]:
     if not (folder / "summary.json").is_file():
         return [stages]
     chosen = read_json(folder / "summary.json")
+    if not isinstance(chosen.get("candidates"), list):
+        return [stages, "artifacts/select was made by another version of mlsys; `mlsys repro` renews it."]
     models = Table("candidate", *COLUMNS.values(), "gates", title="Models, on the test set (± half of the 95 % interval)", title_justify="left")
     for column in models.columns[1:]:
         column.justify = "right"
@@ -142,6 +144,10 @@ def reproduce(
     targets: list[str],  # stages to bring up to date; all if empty
 ) -> int:  # 0, the exit code of the stage that failed, or 1 where DVC itself failed
     "Run `dvc repro` with this environment's commands, then show the screen."
+    known = _yaml(root / "dvc.yaml").get("stages", {})
+    for target in targets:
+        if target.split("@")[0] not in known and not (root / target).exists():
+            raise ConfigError(unknown_name("stage", target, known))
     check_sources(root)
     note = root / FAILED
     note.unlink(missing_ok=True)

@@ -92,6 +92,7 @@ def pick(
     candidates: list[Candidate],  # at least one
     gates: Iterable[str],  # gates as text
     preferred: str,  # the name of the ladder's choice
+    validation_cost: Mapping[str, float] | None = None,  # cost per 1,000 decisions on validation rows, of the candidates that have one
 ) -> Choice:
     "Return the candidate to register, or raise a GateError that shows what each one failed."
     gates, known = list(gates), sorted({metric for candidate in candidates for metric in candidate.measured})
@@ -102,8 +103,12 @@ def pick(
     for candidate in passing:
         if candidate.name == preferred:
             return Choice(candidate, f"`{preferred}`, the ladder's choice on validation rows, passes all {len(gates)} gates.", judgements)
-    cheapest = min(passing, key=lambda candidate: candidate.measured["cost_per_1000"]["value"])
     failed = ", ".join(judgement.gate for judgement in judgements.get(preferred, []) if not judgement.passes)
+    known_cost = {candidate.name: candidate for candidate in passing if candidate.name in (validation_cost or {})}
+    if known_cost:
+        chosen = known_cost[min(known_cost, key=lambda name: validation_cost[name])]
+        return Choice(chosen, f"`{preferred}`, the ladder's choice, fails {failed}; `{chosen.name}` costs least on validation rows of those that pass.", judgements)
+    cheapest = min(passing, key=lambda candidate: candidate.measured["cost_per_1000"]["value"])
     reason = (f"`{preferred}`, the ladder's choice, fails {failed}; `{cheapest.name}` costs least of the {len(passing)} that pass. "
               "This choice looked at the test set, so its figures are slightly optimistic.")
     return Choice(cheapest, reason, judgements)

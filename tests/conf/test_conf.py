@@ -57,6 +57,12 @@ def test_a_stage_block_is_the_notebooks_signature(repo):
         ("privacy.target_epsilon=low", "a number or a list of numbers"),
         ("seed=-1", "seed"),
         ("model.candidates=[forest]", "forest"),
+        ("modle=boosted", "Did you mean model"),
+        ("+modle=boosted", "Did you mean model"),
+        ("data.taget=x", "data.target"),
+        ("model=bosted", "Did you mean boosted"),
+        ("data.positive_label=7", "Quote it"),
+        ("data.sensitive=sex", "Write a list: [sex]"),
     ],
 )
 def test_a_wrong_value_is_named(repo, override, words):
@@ -111,3 +117,17 @@ def test_dvcs_composition_gives_the_same_file(project):
 def test_no_absolute_path_no_clock_and_no_none_reach_params(repo):
     text = (repo / "params.yaml").read_text()
     assert "null" not in text.split() and str(repo) not in text and ": /" not in text
+
+
+def test_a_misspelt_key_of_a_file_is_named(project):
+    path = project.root / "conf" / "data" / "lending.yaml"
+    path.write_text(path.read_text().replace("\ntime:", "\ntyme:"))
+    with pytest.raises(ConfigError, match="data.time.*'tyme'"):
+        project.compose()
+
+
+@pytest.mark.parametrize("text", ["name: [1", "name: caf\xe9"])
+def test_a_broken_file_of_conf_is_a_message(project, text):
+    (project.root / "conf" / "split" / "auto.yaml").write_bytes(text.encode("latin-1"))
+    done = project.run("compose")
+    assert done.returncode == 2 and "Traceback" not in done.stderr

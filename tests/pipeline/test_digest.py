@@ -112,3 +112,27 @@ def test_every_stage_reaches_its_package(repo):
     assert any(name.startswith("mlsys.evaluate.scorecard:") for name in evaluate)
     assert any(name.startswith("mlsys.fairness.") for name in assess)
     assert not any(name.startswith(("mlsys.fairness.", "mlsys.pipeline.")) for name in evaluate)
+
+
+@pytest.mark.parametrize(
+    ("module", "notebook", "reached"),
+    [
+        ("from .late import late\ndef f(): return 1", "from demo.extra import f\nf()", "demo.late:"),
+        ("from .base import low\n@low\ndef hidden(): return 1\ndef f(): return 2", "import demo.extra\n", "demo.extra:hidden"),
+        ("def other():\n    from .late import low\n    return low\ndef low(): return 7\ndef f(): return low()", "from demo.extra import f\nf()", "demo.extra:low"),
+    ],
+)
+def test_what_acts_on_import_is_reached(library, tmp_path, module, notebook, reached):
+    (library.folder / "extra.py").write_text(module + "\n")
+    path = tmp_path / "stage.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell(notebook)]), path)
+    assert reached in stage_code(path, library)
+
+
+def test_a_star_import_is_refused(library, tmp_path):
+    from mlsys.core import ConfigError
+
+    path = tmp_path / "stage.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("from demo.base import *")]), path)
+    with pytest.raises(ConfigError, match="explicit names"):
+        stage_code(path, library)

@@ -243,3 +243,47 @@ def test_the_time_is_noted_apart_from_the_outputs(project):
     assert project.run("run", "tiny").returncode == 0
     noted = json.loads((project.root / "reports/timing/tiny.json").read_text())
     assert noted["seconds"] > 0 and noted["finished"].endswith("+00:00")
+
+
+def test_two_runs_of_a_stage_wait_for_each_other(project):
+    """A killed `dvc repro` leaves its stage running; the next run must not mix files with it."""
+    project.notebook(
+        "stage.output('a.txt').write_text('a'); open('begun', 'w').close()", "import time\ntime.sleep(2)", "stage.output('b.txt').write_text('b')"
+    )
+    first = subprocess.Popen([BIN / "mlsys", "run", "tiny"], cwd=project.root, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (project.root / "begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    second = project.run("run", "tiny")
+    assert first.wait(timeout=60) == 0 and second.returncode == 0
+    assert "waiting for another run" in second.stderr
+    assert {path.name for path in (project.root / "artifacts/tiny").iterdir()} == {"a.txt", "b.txt"}
+
+
+def test_a_point_outside_the_grid_is_refused(project):
+    project.notebook()
+    done = project.run("run", "tiny", "share=0.9")
+    assert done.returncode == 2 and "it has none" in done.stderr
+
+
+def test_outputs_stay_inside(project):
+    for name in ("../x.txt", str(project.root / "x.txt")):
+        project.notebook(f"stage.output({name!r}).write_text('')")
+        done = project.run("run", "tiny")
+        assert done.returncode == 2 and "stays inside" in done.stderr
+        assert not (project.root / "x.txt").exists()
+
+
+def test_two_styled_tables_keep_two_names(project):
+    project.notebook("import pandas as pd\ndisplay(pd.DataFrame({'a': [1]}).style, pd.DataFrame({'a': [2]}).style)")
+    assert project.run("run", "tiny").returncode == 0
+    text = (project.root / "reports/notebooks/tiny.ipynb").read_text()
+    assert {"T_00000", "T_00001"} == set(re.findall(r"T_[0-9a-f]{5}", text))
+
+
+def test_a_stage_that_stops_measuring_leaves_no_old_metrics(project):
+    project.notebook("stage.write_metrics({'a': 1})")
+    assert project.run("run", "tiny").returncode == 0
+    project.notebook("1")
+    assert project.run("run", "tiny").returncode == 0
+    assert not (project.root / "reports/metrics/tiny.json").exists()
