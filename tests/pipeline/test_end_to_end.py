@@ -62,6 +62,14 @@ def test_a_second_run_does_nothing(copy):
     assert json.loads(run(["dvc", "status", "--json"], copy).stdout) == {}
 
 
+def test_outputs_are_only_where_they_are_declared(copy):
+    listed = run(["dvc", "ls", ".", "--recursive", "--dvc-only"], copy).stdout.split()
+    made = {str(path.relative_to(copy)) for name in ("artifacts", "reports") for path in (copy / name).rglob("*") if path.is_file()}
+    free = {name for name in made if name.startswith("reports/timing/") or name.endswith(".gitignore")}
+    metrics = {name for name in made if name.startswith("reports/metrics/")}
+    assert made - free - metrics == {name for name in listed if name.startswith(("artifacts", "reports"))} - metrics
+
+
 def test_every_stage_notebook_runs_in_jupyter(copy, tmp_path):
     """By hand, with a kernel, in the notebook's own folder: the pipeline's values and inputs, and its outputs untouched."""
     for path in sorted((copy / "nbs" / "stages").glob("*.ipynb")):
@@ -71,14 +79,6 @@ def test_every_stage_notebook_runs_in_jupyter(copy, tmp_path):
         told = "".join(item.get("text", "") for cell in nbformat.read(output, as_version=4).cells for item in cell.get("outputs", []))
         assert f"{path.stem}: parameters from params.yaml: " in told
     assert json.loads(run(["dvc", "status", "--json"], copy).stdout) == {}
-
-
-def test_outputs_are_only_where_they_are_declared(copy):
-    listed = run(["dvc", "ls", ".", "--recursive", "--dvc-only"], copy).stdout.split()
-    made = {str(path.relative_to(copy)) for name in ("artifacts", "reports") for path in (copy / name).rglob("*") if path.is_file()}
-    free = {name for name in made if name.startswith("reports/timing/") or name.endswith(".gitignore")}
-    metrics = {name for name in made if name.startswith("reports/metrics/")}
-    assert made - free - metrics == {name for name in listed if name.startswith(("artifacts", "reports"))} - metrics
 
 
 def test_no_machine_is_named_in_what_people_read(copy):
