@@ -6,7 +6,7 @@
 __all__ = ['KEY_METRICS', 'RELIABILITY_AXES', 'measure', 'key_metrics', 'reliability_of', 'plot_reliability_of', 'what_if_curve',
            'plot_what_if', 'plot_evidence']
 
-# %% ../../nbs/lib/evaluate/measure.ipynb #1d57fcf4
+# %% ../../nbs/lib/evaluate/measure.ipynb #3f7c23f3
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +20,7 @@ from .regression import amount_scorecard, plot_predicted, plot_residuals
 from .scorecard import scorecard
 from ..objective.problem import AnyCosts, ClassCosts, ErrorCosts, as_outcome, as_probabilities, cheapest_answer
 
-# %% ../../nbs/lib/evaluate/measure.ipynb #e0ed1a0c
+# %% ../../nbs/lib/evaluate/measure.ipynb #b31821e0
 def measure(
     costs: AnyCosts,  # what each outcome costs; says which problem it is
     y: Any,  # outcomes, shape (n_rows,)
@@ -51,7 +51,7 @@ def key_metrics(
     "Return the metrics that a summary shows."
     return list(KEY_METRICS[problem])
 
-# %% ../../nbs/lib/evaluate/measure.ipynb #1f26e4cd
+# %% ../../nbs/lib/evaluate/measure.ipynb #d49743a2
 def reliability_of(
     costs: AnyCosts,  # says which problem it is
     y: Any,  # outcomes, shape (n_rows,), at least one row
@@ -91,9 +91,11 @@ def plot_reliability_of(
         plot_reliability(table, axes, name, color)
     xlabel, ylabel = RELIABILITY_AXES["multiclass" if isinstance(costs, ClassCosts) else "regression" if isinstance(costs, ErrorCosts) else "binary"]
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    if np.ndim(getattr(costs, "threshold", [0])) == 0:  # one threshold for all rows
+        axes.axvline(costs.threshold, color="0.4", linestyle="--", linewidth=1, label="threshold")
     axes.legend(frameon=False, fontsize=8)
 
-# %% ../../nbs/lib/evaluate/measure.ipynb #a6e1c3ee
+# %% ../../nbs/lib/evaluate/measure.ipynb #5938f7e0
 def _confidence_curve(
     costs: ClassCosts,  # what each outcome costs
     y: np.ndarray,  # class codes
@@ -148,7 +150,7 @@ def plot_what_if(
     axes.set(xlabel=classes if isinstance(costs, ClassCosts) else "added to every prediction", ylabel=f"{unit} per 1,000 decisions")
     axes.legend(frameon=False, fontsize=8)
 
-# %% ../../nbs/lib/evaluate/measure.ipynb #77608e45
+# %% ../../nbs/lib/evaluate/measure.ipynb #6a8179b5
 def plot_evidence(
     costs: AnyCosts,  # what each outcome costs
     y: Any,  # outcomes, shape (n_rows,)
