@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NUMBER', 'COMMA_NUMBER', 'GROUPED_NUMBER', 'name_columns', 'mark_missing', 'line_blocks', 'cut_rows', 'refuse_ragged',
-           'cut_plain_block', 'as_number', 'infer_types', 'clean_column', 'TextReader', 'read_text']
+           'cut_plain_block', 'as_number', 'infer_types', 'clean_column', 'clean_piece', 'TextReader', 'read_text']
 
-# %% ../../nbs/lib/data/text.ipynb #f4f2cd2b
+# %% ../../nbs/lib/data/text.ipynb #7504127d
 import csv
 import io
 import re
@@ -22,7 +22,7 @@ from ..core import ConfigError, ContractError, explain
 from .dialect import Dialect, cut_blanks, find_dialect, sniff_delimiter
 from .encoding import read_blocks
 
-# %% ../../nbs/lib/data/text.ipynb #2c953caf
+# %% ../../nbs/lib/data/text.ipynb #c9949706
 def name_columns(
     header: Sequence[str],  # names in the file, or [] when it has none
     width: int,  # number of columns
@@ -41,7 +41,7 @@ def name_columns(
         raise ConfigError(explain("column names", twice, "every name once", cure))
     return names
 
-# %% ../../nbs/lib/data/text.ipynb #424e87c0
+# %% ../../nbs/lib/data/text.ipynb #2f377910
 def mark_missing(
     table: pd.DataFrame,  # any table; only its text columns are searched
     missing_values: Sequence[str] = (),  # texts that stand for a missing value, beside the empty one
@@ -61,7 +61,7 @@ def mark_missing(
             found[str(name)] = counts
     return marked, found
 
-# %% ../../nbs/lib/data/text.ipynb #f294e1f9
+# %% ../../nbs/lib/data/text.ipynb #ce1acfa9
 def _recoded(
     path: Path | str,  # a text file, plain or packed
     encoding: str,  # its encoding
@@ -101,7 +101,7 @@ def line_blocks(
     if rest and not skip:
         yield rest
 
-# %% ../../nbs/lib/data/text.ipynb #7972c89c
+# %% ../../nbs/lib/data/text.ipynb #c8f42cfa
 def cut_rows(
     text: str,  # text of whole lines
     delimiter: str,  # a single character; " " stands for any run of blanks
@@ -143,7 +143,7 @@ def refuse_ragged(
         cure = "Mend the export, or set data.delimiter if the wrong one was found."
         raise ContractError(explain("data.path", received, f"{width} fields in every row, as in the first", cure))
 
-# %% ../../nbs/lib/data/text.ipynb #99d5a526
+# %% ../../nbs/lib/data/text.ipynb #ff31c558
 def cut_plain_block(
     block: bytes,  # whole lines in UTF-8
     delimiter: str,  # a single character
@@ -154,7 +154,11 @@ def cut_plain_block(
     from pyarrow import csv as arrow
 
     sign = re.escape(delimiter.encode())
-    if width < 2 or delimiter == " " or len(delimiter.encode()) > 1 or (delimiter != "|" and re.search(rb"(^|[\n\r]) *\|", block)):
+    if width < 2 or delimiter == " " or len(delimiter.encode()) > 1:
+        return None
+    if delimiter != "|" and b"|" in block and re.search(rb"(^|[\n\r]) *\|", block):
+        return None
+    if re.search(rb"^[ \t]*[\r\n]|[\n\r][ \t]*\n[ \t]*|\r[ \t]*\r", block.replace(b"\r\n", b"\n")):  # a blank line, which Arrow fills up
         return None
     if b'"' in block and b'"' in re.sub(rb'(?:^|(?<=[\n\r' + sign + rb']))"(?:[^"]|"")*"(?=[\n\r' + sign + rb']|$)', b"", block):
         return None
@@ -167,7 +171,7 @@ def cut_plain_block(
     except pyarrow.ArrowInvalid:
         return None
 
-# %% ../../nbs/lib/data/text.ipynb #5ad56a92
+# %% ../../nbs/lib/data/text.ipynb #0e845bdf
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|Inf|INF|infinity|Infinity)"
 COMMA_NUMBER = r"[+-]?(\d+|\d{1,3}([.' \u00a0]\d{3})+)(,\d+)?([eE][+-]?\d+)?|[+-]?,\d+"
 GROUPED_NUMBER = NUMBER + r"|[+-]?\d{1,3}([,' \u00a0]\d{3})+(\.\d+)?"
@@ -210,7 +214,7 @@ def infer_types(
     typed = {name: as_number(table[name], decimal) if pd.api.types.is_string_dtype(table[name]) else table[name] for name in table.columns}
     return pd.DataFrame(typed, index=table.index)
 
-# %% ../../nbs/lib/data/text.ipynb #c3cbfbe7
+# %% ../../nbs/lib/data/text.ipynb #d15a9004
 def clean_column(
     column: Any,  # pyarrow array of text
     markers: Any,  # pyarrow array of the texts that stand for a missing value
@@ -226,7 +230,32 @@ def clean_column(
     counts = {item["values"] or "(empty)": item["counts"] for item in compute.value_counts(compute.filter(trimmed, hit)).to_pylist()}
     return compute.if_else(hit, None, trimmed), blanks, counts
 
-# %% ../../nbs/lib/data/text.ipynb #00832846
+# %% ../../nbs/lib/data/text.ipynb #570585e9
+def clean_piece(
+    table: Any,  # pyarrow Table; only its text columns are searched
+    missing_values: Sequence[str],  # texts that stand for a missing value, the empty one among them
+    blanks: Counter,  # by column the values that had blanks around them; counted on
+    missing: dict[str, Counter],  # by column the missing values by marker; counted on
+    null: str = "(null)",  # the marker of a value that is null already
+) -> Any:  # the table, trimmed, with nulls
+    "Trim the text of a piece, turn missing markers into nulls, and count both."
+    import pyarrow
+
+    markers, cleaned = pyarrow.array(missing_values, pyarrow.string()), []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        column = column.cast(column.type.value_type) if pyarrow.types.is_dictionary(column.type) else column
+        counts = Counter({null: column.null_count} if column.null_count else {})
+        if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
+            whole = column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
+            column, trimmed, found = clean_column(whole.cast(pyarrow.string()), markers)
+            blanks.update({name: trimmed} if trimmed else {})
+            counts.update(found)
+        if counts:
+            missing.setdefault(name, Counter()).update(counts)
+        cleaned.append(column)
+    return pyarrow.table(cleaned, names=table.column_names)
+
+# %% ../../nbs/lib/data/text.ipynb #42651403
 class TextReader:
     "Read a delimited text file in pieces, strictly."
 
@@ -291,19 +320,12 @@ class TextReader:
 
     def _clean(self, table: Any) -> Any:
         "Trim, mark what is missing, and drop what stands behind the last delimiter."
-        import pyarrow
-
-        markers, cleaned = pyarrow.array(self.missing_values, pyarrow.string()), []
-        if self.dialect.ends_with_delimiter and set(table.column(self.width - 1).unique().to_pylist()) - {""}:
-            cure = "Every row of the first 1,000 ends with a delimiter, and a later one has a value after it. Mend the export."
-            raise ContractError(explain("data.path", self.path, "rows that all end with a delimiter, or none", cure))
-        for name, column in zip(self.names, table.columns, strict=False):
-            column, blanks, counts = clean_column(column.combine_chunks(), markers)
-            self.blanks.update({name: blanks} if blanks else {})
-            if counts:
-                self.missing.setdefault(name, Counter()).update(counts)
-            cleaned.append(column)
-        return pyarrow.table(cleaned, names=self.names)
+        if self.dialect.ends_with_delimiter:
+            if set(table.column(self.width - 1).unique().to_pylist()) - {""}:
+                cure = "Every row of the first 1,000 ends with a delimiter, and a later one has a value after it. Mend the export."
+                raise ContractError(explain("data.path", self.path, "rows that all end with a delimiter, or none", cure))
+            table = table.remove_column(self.width - 1)
+        return clean_piece(table.rename_columns(self.names), self.missing_values, self.blanks, self.missing)
 
     def finish(self, table: Any) -> pd.DataFrame:
         "Give the columns of a pyarrow Table of text the types that their values have."
@@ -317,7 +339,7 @@ class TextReader:
                 "decimal": self.dialect.decimal, "found": self.dialect.found, "rows": self.rows, "preamble_lines": self.dialect.preamble,
                 "skipped_lines": dict(self.skipped), "trailing_delimiter": self.dialect.ends_with_delimiter, "blanks": dict(self.blanks), "missing": missing}
 
-# %% ../../nbs/lib/data/text.ipynb #0134e7cd
+# %% ../../nbs/lib/data/text.ipynb #dd98cf03
 def read_text(
     path: Path | str,  # a CSV-like file, plain or packed
     *,
