@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['MAX_VALUES', 'ISO_TIME', 'OTHER_DATE', 'ColumnProfile', 'KeyCheck', 'ColumnTally', 'Profile', 'profile_table',
-           'profile_source']
+           'profile_source', 'read_as_missing']
 
-# %% ../../nbs/lib/data/profile.ipynb #e0e9c8de
+# %% ../../nbs/lib/data/profile.ipynb #64127025
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 
 from .query import plain_types
-from .source import Sampler, join_pieces, join_reports, stream_source
-from .text import COMMA_NUMBER, GROUPED_NUMBER, NUMBER
+from .source import Sampler, join_reports, stream_source
+from .text import COMMA_NUMBER, GROUPED_NUMBER, NUMBER, infer_types, mark_missing
 
-# %% ../../nbs/lib/data/profile.ipynb #77eb1261
+# %% ../../nbs/lib/data/profile.ipynb #00068e70
 MAX_VALUES = 1000  # different values that are listed by name
 ISO_TIME = r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?"
 OTHER_DATE = r"\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})( \d{1,2}:\d{2}(:\d{2})?)?|\d{4}/\d{1,2}/\d{1,2}"
@@ -35,14 +35,15 @@ class ColumnProfile:
     type: str  # "int", "float", "bool", "time", "text", or "empty" when every value is missing
     rows: int  # all rows
     missing: int  # rows without a value
-    low: Any = None  # smallest number or time
-    high: Any = None  # largest number or time
+    low: Any = None  # smallest number or time; of text, of the numbers in it
+    high: Any = None  # largest number or time; of text, of the numbers in it
     values: dict[str, int] | None = None  # rows by value, written as text; None when there are more than MAX_VALUES
     numbers: int = 0  # of text: values that are numbers
     times: int = 0  # of text: values that are dates as ISO 8601
     dates: int = 0  # of text: values that are dates of another form
     others: dict[str, int] = field(default_factory=dict)  # of text with numbers or dates in it: the other values, by rows, up to MAX_VALUES
     n_others: int = 0  # how many rows those are in all
+    whole: bool = False  # the numbers, also those written as text, are whole
     unique: bool = False  # no value twice; looked at for whole numbers and texts
     rising: bool = False  # of times: none before one above it
     codes: int = 0  # of text: whole numbers that begin with 0, or are too long for 64 bits
@@ -54,7 +55,7 @@ class ColumnProfile:
         "The share of rows without a value."
         return self.missing / self.rows if self.rows else 0.0
 
-# %% ../../nbs/lib/data/profile.ipynb #661ca4fc
+# %% ../../nbs/lib/data/profile.ipynb #eb81c064
 class KeyCheck:
     "Say whether values that come in pieces are all different."
 
@@ -90,7 +91,7 @@ class KeyCheck:
             self._merge()
         return self.possible and self.rows > 1
 
-# %% ../../nbs/lib/data/profile.ipynb #7a777e01
+# %% ../../nbs/lib/data/profile.ipynb #1eac0fd4
 class ColumnTally:
     "Count what a column holds, piece by piece."
 
@@ -232,12 +233,12 @@ class ColumnTally:
         elif kind == "float" and self.whole:
             kind = "int"
         numeric = kind in ("int", "float")
-        low, high = (self.low, self.high) if numeric else (self.low_time, self.high_time) if kind == "time" else (None, None)
-        if kind == "int" and low is not None:
+        low, high = (self.low_time, self.high_time) if kind == "time" else (self.low, self.high)
+        if self.whole and low is not None and kind != "time":
             low, high = int(low), int(high)
         return ColumnProfile(
             self.name, kind if present else "empty", self.rows, self.missing, low, high, None if self.values is None else dict(self.values),
-            self.numbers, self.times, self.dates, dict(self.others.most_common(MAX_VALUES)), self.n_others,
+            self.numbers, self.times, self.dates, dict(self.others.most_common(MAX_VALUES)), self.n_others, self.numbers > 0 and self.whole,
             kind in ("int", "text") and self.key.result(), kind == "time" and self.rising and present > 1, self.codes, self.max_length, quantiles if numeric else {})
 
 
@@ -247,7 +248,7 @@ def _number_text(
     "Write a number as text, whole ones without a point."
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
-# %% ../../nbs/lib/data/profile.ipynb #5378cbdf
+# %% ../../nbs/lib/data/profile.ipynb #5f494063
 @dataclass(frozen=True)
 class Profile:
     "What a table holds."
@@ -259,7 +260,7 @@ class Profile:
 
     def table(self) -> pd.DataFrame:
         "Show one line for each column."
-        rows = [(item.name, item.type, item.missing, item.missing_share, "" if item.low is None else item.low, "" if item.high is None else item.high,
+        rows = [(item.name, item.type, item.missing, item.missing_share, *(("", "") if item.low is None or item.type == "text" else (item.low, item.high)),
                  len(item.values) if item.values is not None else f"over {MAX_VALUES:,}") for item in self.columns.values()]
         return pd.DataFrame(rows, columns=["column", "type", "missing", "share", "low", "high", "values"]).set_index("column")
 
@@ -311,3 +312,35 @@ def profile_source(
     sample = readers[0].finish(piece).set_axis(places)
     columns = {name: tally.profile(_quantiles(sample[name])) for name, tally in tallies.items()}
     return Profile(columns, sampler.rows, join_reports([reader.report() for reader in readers]), sample)
+
+# %% ../../nbs/lib/data/profile.ipynb #8e7d14f4
+def _without(
+    column: ColumnProfile,  # any column
+    markers: set[str],  # texts that stand for a missing value
+    sample: pd.Series,  # the column in the sample, without the markers
+) -> ColumnProfile:
+    "Count the markers of a column as missing."
+    counted = column.values if column.values is not None else column.others
+    gone = sum(rows for value, rows in counted.items() if value in markers)
+    if not gone or column.type != "text":
+        return column
+    rest = {value: rows for value, rows in column.others.items() if value not in markers}
+    n_others, present = column.n_others - gone, column.rows - column.missing - gone
+    values = None if column.values is None else {value: rows for value, rows in column.values.items() if value not in markers}
+    kind = "empty" if not present else "int" if column.numbers == present and column.whole else "float" if column.numbers == present else "time" if column.times == present else "text"
+    kind = "text" if column.codes and kind in ("int", "float") else kind
+    kind = "bool" if kind == "text" and values and {value.lower() for value in values} <= {"true", "false"} else kind
+    return replace(column, type=kind, missing=column.missing + gone, values=values, others=rest, n_others=n_others,
+                   quantiles=_quantiles(sample) if kind in ("int", "float") else {})
+
+
+def read_as_missing(
+    profile: Profile,  # a profile
+    missing_values: Sequence[str],  # texts that stand for a missing value
+) -> Profile:
+    "Return the profile of the same table, read with other texts as missing."
+    if not missing_values:
+        return profile
+    markers = {value.strip() for value in missing_values}
+    sample = infer_types(mark_missing(profile.sample, list(markers))[0])
+    return Profile({name: _without(column, markers, sample[name]) for name, column in profile.columns.items()}, profile.rows, profile.report, sample)
