@@ -9,7 +9,7 @@ __all__ = ['HELD_OUT', 'AS_TARGET', 'SAME_ROWS', 'NO_ROWS', 'FUNCTIONS', 'EARLY'
            'predict', 'measure', 'folds', 'cross_validate', 'shuffle', 'split_by', 'statistic', 'pick', 'optimise',
            'of_tables', 'call_method', 'rebind', 'record_shuffle']
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #639ae365
+# %% ../../nbs/lib/data/audit_code_call.ipynb #2b4c70da
 import ast
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ from mlsys.data.audit_code_value import (
     Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Stat, Taint, Thing, merge_taint, overlap, rows_of, tables_in, taint_of,
 )
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #6a9c7329
+# %% ../../nbs/lib/data/audit_code_call.ipynb #e24aaeb7
 HELD_OUT = ("test", "validation", "fold")
 AS_TARGET = {"encode", "structure", "forward", "bin", "filter"}  # harmless where it makes the outcome
 
@@ -75,7 +75,7 @@ def _held_out(
 
 MEET_HOOK[:] = [meet]
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #fc72027d
+# %% ../../nbs/lib/data/audit_code_call.ipynb #1591be82
 def arguments(
     run: Run,  # the walk
     node: ast.Call,  # a call
@@ -122,7 +122,7 @@ def is_rowwise(keywords: dict[str, Any], args: list[Any]) -> bool:  # keywords, 
     axis = keywords.get("axis", next((item for item in args if isinstance(item, Const) and item.value == 1), None))
     return isinstance(axis, Const) and axis.value in (1, "columns", -1)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #3dfbaf0d
+# %% ../../nbs/lib/data/audit_code_call.ipynb #e1cea91c
 def call_function(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -133,6 +133,9 @@ def call_function(
     "Follow a call into a function that the audited code defines."
     if len(run.active) >= MAX_DEPTH or function.node in run.active:
         return blend([*args, *keywords.values()])
+    is_plain = function.owner is None and all(value is None or isinstance(value, (Const, Named)) for value in (*args, *keywords.values()))
+    if is_plain and function.node in run.plain:
+        return None
     scope = Scope(outer=function.scope, package=getattr(function.scope, "package", ""))
     scope.values = _bind(run, function, args, keywords)
     before = run.scope, run.file, run.cell
@@ -151,6 +154,8 @@ def call_function(
     result = None
     for value in scope.returned:
         result = either(result, value)
+    if is_plain and (result is None or isinstance(result, (Const, Named))):
+        run.plain.add(function.node)
     return result
 
 
@@ -176,7 +181,7 @@ def _bind(
         bound[given.kwarg.arg] = Map({name: value for name, value in keywords.items() if name not in accepted})
     return bound | {name: bound.get(name) for name in accepted}
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #82fbab59
+# %% ../../nbs/lib/data/audit_code_call.ipynb #23727c4b
 def _methods(
     kind: Class,  # a class
     depth: int = 5,  # base classes to follow
@@ -219,7 +224,7 @@ def call_class(
         thing.fields |= dict(zip(names, args, strict=False)) | keywords
     return thing
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #28aaf7ce
+# %% ../../nbs/lib/data/audit_code_call.ipynb #dcb8831b
 SAME_ROWS = {"T", "values", "loc", "iloc", "at", "iat", "dt", "str", "cat", "array", "flat", "real", "data", "sparse"}
 NO_ROWS = {"shape", "size", "ndim", "dtypes", "dtype", "empty", "plot", "name", "nbytes", "style", "hist", "schema", "height", "width"}
 
@@ -291,7 +296,7 @@ def _thing_attribute(
         return held.like(rows=frozenset({run.named_split(node, rows).part(role, rows)}))
     return blend(base.held) if base.held else None
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #ffc5908c
+# %% ../../nbs/lib/data/audit_code_call.ipynb #3550a371
 FUNCTIONS: dict[str, Callable] = {}
 
 
@@ -370,7 +375,7 @@ def call_named(
     found = blend([*args, *keywords.values()])
     return found if found is not None or not held else held[0]
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #6bee6c93
+# %% ../../nbs/lib/data/audit_code_call.ipynb #8ff8b9c1
 def read(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -380,12 +385,13 @@ def read(
 ) -> Any:
     "Follow the reading of a table."
     texts = [item.value for item in ast.walk(node) if isinstance(item, ast.Constant) and isinstance(item.value, str)]
-    table = run.table(node)
+    table = run.table(node).like(is_read=True)
     role = role_of(texts[0].replace("\\", "/").rpartition("/")[2]) if texts else ""
     region = next(iter(table.rows))
     if role and not region.split:
         region.role, region.split = role, run.splits.setdefault(("files",), _files(run, node))
         region.split.regions.append(region)
+        region.is_named = True
     dates = keywords.get("parse_dates")
     if dates is not None and not is_false(dates):
         table.clock = "sorted" if "index_col" in keywords else "parsed"
@@ -422,7 +428,7 @@ def make(
             columns = {key: taint_of(value) for key, value in args[0].items.items() if isinstance(key, str)}
             return table.like(taint={}, columns=columns, only=frozenset(columns), name="") if len(columns) == len(args[0].items) else table
         return table
-    if tables_in(Seq(given)):
+    if tables_in(Seq(given)) or name in ("DataFrame", "Series", "LazyFrame", "Index"):
         return blend(given)
     family = family_of(name)
     parts = [part for value in given for part in _models_in(value)]
@@ -459,7 +465,7 @@ def _worst(
         return "model"
     return next((family for family in SEVERITY if family in families), "")
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #5b0d9aed
+# %% ../../nbs/lib/data/audit_code_call.ipynb #22f63032
 WATCHED = ("eval_set", "validation_data", "evals", "valid_sets", "eval_data", "X_val", "validation_dataset", "val_dataloaders", "val_data", "eval_dataset", "tuning_data", "valid_data")
 
 
@@ -534,7 +540,7 @@ def record(
     if rows and (key not in where or (where[key].doubt and not doubt)):
         where[key] = Use(rows, place, label, run.via, doubt)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #f82cfc31
+# %% ../../nbs/lib/data/audit_code_call.ipynb #597cd467
 def predict(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -548,6 +554,8 @@ def predict(
     if not tables:
         return blend([inputs]) if inputs is not None else None
     result = tables[0].like(rows=rows_of(inputs), taint=merge_taint(taint_of(inputs), model.taint), columns={}, only=None, name="", is_mask=False)
+    if model.family not in ("model", "tune"):
+        meet(run, result, node, is_target=model.label in ("LabelEncoder", "LabelBinarizer"))
     return result
 
 
@@ -570,7 +578,7 @@ def measure(
     score = Score(rows, {}, is_curve=name in CURVES)
     return Seq([score] * 3) if name in ("roc_curve", "precision_recall_curve", "det_curve") else score
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #e0b3e739
+# %% ../../nbs/lib/data/audit_code_call.ipynb #fb808ab4
 def folds(
     run: Run,  # the walk
     node: ast.AST,  # where
@@ -623,7 +631,7 @@ def shuffle(
         doubt = doubt or "only rows of the training part are drawn"
     record(run.shuffled, run, node, rows_of(inputs), splitter.label if splitter else "a random split", doubt)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #53bdb37f
+# %% ../../nbs/lib/data/audit_code_call.ipynb #2ebf683d
 @answers("train_test_split", "train_val_split", "iterative_train_test_split")
 def _train_test_split(run, node, args, keywords, path):
     tables = [item for item in args if isinstance(item, (Rows, Seq, Map))]
@@ -699,7 +707,7 @@ def split_by(
     parts = split.part("train", rows), split.part("fold", rows)
     return Seq([Seq([Indices(parts[0]), Indices(parts[1])])], is_open=not once)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #266994e6
+# %% ../../nbs/lib/data/audit_code_call.ipynb #b17efcf1
 def statistic(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -793,7 +801,7 @@ def optimise(
         record(run.tuned, run, node, rows, f"{name} searches for the settings with the best score")
     return blend([*args, *keywords.values()])
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #f362239d
+# %% ../../nbs/lib/data/audit_code_call.ipynb #8518ae5b
 @answers("concat", "concatenate", "vstack", "hstack", "column_stack", "append", "stack", "r_", "c_")
 def _concat(run, node, args, keywords, path):
     value = args[0] if args else None
@@ -910,7 +918,7 @@ def _builtin(run, node, args, keywords, path):
         return value if isinstance(value, (Seq, Map, Columns, Rows, Stat, Score)) else blend(args)
     return blend(args)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #944b4dbc
+# %% ../../nbs/lib/data/audit_code_call.ipynb #326de3e2
 METHODS: dict[str, Callable] = {}
 
 
@@ -1022,7 +1030,7 @@ def _with_columns(run, node, table, args, keywords, name):
         set_column(result, [key] if key != "**" else None, value)
     return result
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #19081844
+# %% ../../nbs/lib/data/audit_code_call.ipynb #ddce5f1e
 def _is_negative(
     node: ast.Call,  # the call
     args: list[Any],  # by position
@@ -1105,7 +1113,7 @@ def _sort(run, node, table, args, keywords, name):
         return table.like(clock="sorted", is_reversed=falling)
     return table.like(is_reversed=False) if name != "set_index" else table.like()
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #9c06b0a5
+# %% ../../nbs/lib/data/audit_code_call.ipynb #b703de30
 @of_tables("sample")
 def _sample(run, node, table, args, keywords, name):
     share = first_of(args, keywords, 1, "frac", "fraction")
@@ -1212,7 +1220,7 @@ def _rows(run, node, table, args, keywords, name):
 
 
 @of_tables("isna", "isnull", "notna", "notnull", "unique", "nunique", "info", "to_csv", "to_parquet", "to_excel", "plot", "hist", "boxplot", "keys", "memory_usage",
-           "item", "equals", "count", "to_sql", "duplicated", "any", "all", "write_csv", "write_parquet", "null_count", "n_unique", "is_null", "is_not_null")
+           "equals", "count", "to_sql", "duplicated", "any", "all", "write_csv", "write_parquet", "null_count", "n_unique", "is_null", "is_not_null")
 def _list_only(run, node, table, args, keywords, name):
     if name in ("isna", "isnull", "notna", "notnull", "duplicated", "is_null", "is_not_null"):
         return Rows(table.rows, is_mask=True, is_row=True)
@@ -1220,7 +1228,7 @@ def _list_only(run, node, table, args, keywords, name):
 
 
 @of_tables("copy", "reset_index", "astype", "rename", "to_frame", "to_numpy", "reshape", "ravel", "to_pandas", "collect", "lazy", "toarray", "todense", "tolist", "clone", "persist", "cache",
-           "compute", "squeeze", "flatten", "float", "to", "cpu", "numpy", "detach", "batch", "prefetch")
+           "compute", "item", "squeeze", "flatten", "float", "to", "cpu", "numpy", "detach", "batch", "prefetch")
 def _same(run, node, table, args, keywords, name):
     return table.like()
 
@@ -1229,7 +1237,7 @@ def _same(run, node, table, args, keywords, name):
 def _by_type(run, node, table, args, keywords, name):
     return table.like(columns=dict(table.columns), name="")
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #f465aa72
+# %% ../../nbs/lib/data/audit_code_call.ipynb #36213f15
 def _group_method(run, node, group, name, args, keywords):
     "Follow a method of a grouped table."
     table = column(group.table, group.column) if group.column else group.table
@@ -1264,7 +1272,7 @@ def _aggregate(
     fresh = run.table(node, "groups")
     return fresh.like(latent=merge_taint(group.table.all_taint(), {event: True}), clock=group.table.clock)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #53abc180
+# %% ../../nbs/lib/data/audit_code_call.ipynb #a03a4e9f
 FITS = {"fit", "partial_fit", "fit_on_texts", "adapt", "train", "fit_generator", "build_vocab", "fit_from_generator", "learn_one", "fine_tune", "fit_one_cycle"}
 PREDICTS = {"transform", "predict", "predict_proba", "decision_function", "predict_log_proba", "inverse_transform", "texts_to_sequences", "texts_to_matrix", "score_samples", "forward",
             "staged_predict_proba", "staged_predict", "predict_classes", "apply", "infer_vector", "predict_step"}

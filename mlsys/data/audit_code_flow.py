@@ -8,7 +8,7 @@ __all__ = ['CLOCKS', 'MAX_STEPS', 'MAX_DEPTH', 'STATEMENTS', 'EXPRESSIONS', 'MEE
            'column', 'some_columns', 'without_columns', 'set_column', 'subscript', 'Slice', 'choose', 'take_rows',
            'christen', 'assign', 'library_module', 'items_of']
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #f48a42aa
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #48308430
 import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from mlsys.data.audit_code_value import (
     tables_in, taint_of,
 )
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #2368b534
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #5ead172b
 CLOCKS = ("", "parsed", "sorted")  # what is known of a table's order in time, from nothing to everything
 MAX_STEPS, MAX_DEPTH = 150_000, 8
 
@@ -68,7 +68,7 @@ class Use:
     via: Place | None = None  # where the audited code calls it
     doubt: str = ""  # why it may be harmless
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #b2a38bcb
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #2d59c3ef
 @dataclass
 class Run:
     "One walk through one notebook or file."
@@ -93,6 +93,7 @@ class Run:
     targets: set[str] = field(default_factory=set)  # columns that are predicted
     modules: dict[str, Scope | None] = field(default_factory=dict)  # modules of the library, walked
     reached: set[Any] = field(default_factory=set)  # functions that were walked
+    plain: set[Any] = field(default_factory=set)  # functions that give back nothing of interest when they are called with nothing of interest
     fitted: list[tuple[Event, frozenset[Region]]] = field(default_factory=list)  # models and the rows they learnt from
 
     def place(self, node: ast.AST) -> Place:  # node: a piece of the tree
@@ -138,7 +139,7 @@ class Run:
         if self.steps > MAX_STEPS:
             raise OutOfSteps
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #e62ad702
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #b6579917
 STATEMENTS: dict[type, Callable] = {}
 EXPRESSIONS: dict[type, Callable] = {}
 
@@ -183,7 +184,7 @@ def execute(
                 if isinstance(child, ast.expr):
                     evaluate(run, child)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #d2a38562
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #5a0208ec
 def blend(
     values: Iterable[Any],  # operands
 ) -> Any:
@@ -233,7 +234,7 @@ def either(
         return Seq([either(a, b) for a, b in zip(one.items, other.items, strict=True)], one.is_open or other.is_open, one.is_repeated or other.is_repeated)
     return other if isinstance(one, Const) else one
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #47a8cfbf
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #eda8b68d
 @walks(ast.Name)
 def _name(run, node):
     found = run.scope.find(node.id)
@@ -310,7 +311,7 @@ def _inner(run, node):
         run.scope.returned.append(value if isinstance(node, ast.YieldFrom) else Seq([value], is_open=True))
     return value
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #b861ceab
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #dcd2c625
 @walks(ast.BinOp)
 def _operation(run, node):
     left, right = evaluate(run, node.left), evaluate(run, node.right)
@@ -366,7 +367,7 @@ def _comparison(run, node):
     result = blend(values)
     return result.like(is_mask=True) if isinstance(result, Rows) else result
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #799b4ab6
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #cc6c2e46
 def names_in(
     value: Any,  # a text or a list of texts
 ) -> list[str] | None:  # the names; None if they are not all known
@@ -386,7 +387,7 @@ def column(
     name: str,  # one of its columns
 ) -> Rows:
     "Return a column with the events that reached it."
-    return table.like(taint=dict(table.columns.get(name, table.taint)), columns={}, only=None, name=name)
+    return table.like(taint=dict(table.columns.get(name, table.taint)), columns={}, only=None, name=name, is_read=False)
 
 
 def some_columns(
@@ -434,7 +435,7 @@ def set_column(
     if table.only is not None:
         table.only = table.only | frozenset(names)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #cc4c5f8d
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #14ac28c8
 @walks(ast.Subscript)
 def _subscript(run, node):
     base = evaluate(run, node.value)
@@ -506,7 +507,7 @@ def _slice(run, node):
     backward = isinstance(step, Const) and isinstance(step.value, int) and step.value < 0
     return Slice(node.lower is None and node.upper is None and not backward, backward)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #618a12f5
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #03db91e0
 def _part_of_table(
     run: Run,  # the walk
     base: Rows,  # a table
@@ -591,7 +592,7 @@ def _columns_at(
     found.cut_from = cut
     return found
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #d08c0475
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #baf514e2
 def christen(
     run: Run,  # the walk
     name: str,  # a variable
@@ -600,9 +601,9 @@ def christen(
 ) -> Any:
     "Let a name say which part of a split some rows are."
     role = role_of(name)
-    if isinstance(value, Indices) and role and not value.region.is_named:
-        value.region.role = "fold" if value.region.role == "fold" else value.region.role
     if not isinstance(value, Rows) or not role:
+        if isinstance(value, Rows) and value.is_read:
+            next(iter(value.rows)).is_named = True  # a name without a role: it is no part of a split
         return value
     if value.cut_from:
         region = run.named_split(node, value.cut_from).part(role, value.cut_from)
@@ -617,7 +618,7 @@ def christen(
         if region.split and region.split.how != "folds" and not region.is_named and region.role != role:
             if not any(other.role == role for other in region.split.regions):
                 region.role = role
-        elif region.role == "whole" and not region.is_named and not region.parents:
+        elif region.role == "whole" and not region.is_named and not region.parents and value.is_read:
             region.role, region.split = role, run.splits.setdefault(("files",), Split(run.place(node), "named"))
             region.split.regions.append(region)
         region.is_named = True
@@ -695,7 +696,7 @@ def _assign_item(
     elif isinstance(base, Thing):
         base.held.append(value)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #014169e7
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #8caa4d66
 @walks(ast.Assign, table=STATEMENTS)
 def _assign(run, node):
     value = evaluate(run, node.value)
@@ -717,7 +718,7 @@ def _augmented(run, node):
         return
     assign(run, node.target, blend([before, value]))
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #3c640825
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #73f1b8ce
 @walks(ast.FunctionDef, ast.AsyncFunctionDef, table=STATEMENTS)
 def _function(run, node):
     run.scope.values[node.name] = Function(node, run.scope, (run.file, run.cell))
@@ -785,7 +786,7 @@ def library_module(
     run.scope, run.cell, run.file = before
     return scope
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #9a45ffba
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #ed85f7fe
 def _branches(
     run: Run,  # the walk
     *bodies: list[ast.stmt],  # branches, of which one runs
@@ -844,7 +845,7 @@ def _with(run, node):
 def _while(run, node):
     _repeat(run, node, [None, None], None)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #87a080c9
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #25d4940e
 def items_of(
     value: Any,  # what is iterated
 ) -> list[Any]:  # what a pass may get; at most 40
@@ -894,7 +895,7 @@ def _repeat(
 def _for(run, node):
     _repeat(run, node, items_of(evaluate(run, node.iter)), node.target)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #a74072b9
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #fb5e05e5
 @walks(ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 def _comprehension(run, node):
     generator = node.generators[0]

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['CLASSES', 'FAMILY_BY_CLASS', 'ENDINGS', 'SEARCHES', 'SPLITTERS', 'DRAWS', 'IN_ORDER', 'COMPOSITES', 'SEVERITY',
            'STATISTICS', 'SELECTORS', 'AGAINST_TIME', 'RANKS', 'RANK_FAMILY', 'CUMULATIVE', 'METRICS', 'CURVES',
-           'PICKS', 'CROSS_VALIDATIONS', 'OPTIMISERS', 'READS', 'ROLE_WORDS', 'DATE_WORDS', 'family_of', 'role_of',
-           'is_date_name']
+           'PICKS', 'CROSS_VALIDATIONS', 'OPTIMISERS', 'READS', 'ROLE_WORDS', 'NO_PART', 'DATE_WORDS', 'family_of',
+           'role_of', 'is_date_name']
 
-# %% ../../nbs/lib/data/audit_code_known.ipynb #655b5ad1
+# %% ../../nbs/lib/data/audit_code_known.ipynb #a9a63f0d
 import re
 
-# %% ../../nbs/lib/data/audit_code_known.ipynb #a6429f2b
+# %% ../../nbs/lib/data/audit_code_known.ipynb #871793bc
 CLASSES = {
     "scale": "StandardScaler MinMaxScaler MaxAbsScaler RobustScaler QuantileTransformer PowerTransformer Normalization BatchScaler TimeSeriesScalerMeanVariance "
              "TimeSeriesScalerMinMax YeoJohnsonTransformer BoxCoxTransformer Winsorizer ArbitraryOutlierCapper OutlierTrimmer SklearnTransformerWrapper GaussRankScaler",
@@ -63,7 +63,7 @@ def family_of(
             return family
     return None
 
-# %% ../../nbs/lib/data/audit_code_known.ipynb #1ade8ffe
+# %% ../../nbs/lib/data/audit_code_known.ipynb #c447cf12
 STATISTICS = set("mean median std var min max quantile mode sum skew kurt kurtosis sem mad corr corrwith cov describe value_counts ptp percentile nanmean nanmedian "
                  "nanstd nanmin nanmax nanpercentile nanquantile average prod nlargest nsmallest idxmax idxmin amin amax corrcoef iqr approx_quantile "
                  "mutual_info_classif mutual_info_regression f_classif f_regression chi2 pearsonr spearmanr kendalltau ttest_ind pointbiserialr "
@@ -89,7 +89,7 @@ OPTIMISERS = {"optimize", "fmin", "minimize", "gp_minimize", "forest_minimize", 
 READS = re.compile(r"^(read_\w+|load_(?!model|weights|state|from|env|dotenv|module|ext|models|checkpoint|json|yaml|config|state_dict)\w*|fetch_\w+|from_csv|scan_\w+|genfromtxt|loadtxt|get_data|load_data|"
                    r"query_df|download_data|make_(?!pipeline|column_transformer|union|scorer|imb|column_selector|subplots|dir|dirs|grid|archive|interp_spline|path)\w+)$")
 
-# %% ../../nbs/lib/data/audit_code_known.ipynb #d8769d74
+# %% ../../nbs/lib/data/audit_code_known.ipynb #f009477f
 ROLE_WORDS = {
     "train": {"train", "tr", "trn", "training", "trainset", "xtrain", "ytrain", "traindf", "dtrain", "insample"},
     "validation": {"val", "valid", "validation", "dev", "cal", "calib", "calibration", "valset", "xval", "yval", "dval", "dvalid", "xvalid", "yvalid", "es", "tune", "tuning", "vld"},
@@ -97,19 +97,22 @@ ROLE_WORDS = {
 }
 
 
+NO_PART = set("split size ratio share from begin start end count date time cut cutoff n num idx index indices mask ids dates path file dir score scores loss acc accuracy auc error".split())
+
+
 def role_of(
     name: str,  # the name of a variable or a file
 ) -> str:  # "train", "validation", "test" or ""
     "Say which part of a split a name promises."
     words = [word for word in re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()) if word]
-    if "split" in words or "size" in words or "ratio" in words or {"train", "test"} <= set(words) or {"train", "val"} <= set(words) or {"train", "valid"} <= set(words):
+    if NO_PART & set(words) or {"train", "test"} <= set(words) or {"train", "val"} <= set(words) or {"train", "valid"} <= set(words):
         return ""
     for role in ("validation", "test", "train"):
         if ROLE_WORDS[role] & set(words):
             return role
     return ""
 
-# %% ../../nbs/lib/data/audit_code_known.ipynb #6f4d37f1
+# %% ../../nbs/lib/data/audit_code_known.ipynb #138f1cf8
 DATE_WORDS = {"date", "time", "datetime", "timestamp", "day", "month", "year", "week", "hour", "dt", "ds", "created", "period", "quarter"}
 
 

@@ -7,7 +7,7 @@ __all__ = ['FAMILIES', 'Taint', 'Split', 'Region', 'overlap', 'Event', 'merge_ta
            'Model', 'Group', 'Indices', 'Columns', 'Seq', 'Map', 'Const', 'Named', 'Function', 'Class', 'Thing',
            'parts_of', 'taint_of', 'rows_of', 'tables_in']
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #e2edb8e8
+# %% ../../nbs/lib/data/audit_code_value.ipynb #0fd319f8
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from typing import Any
 
 from .audit_code_text import Place
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #5df7c9c7
+# %% ../../nbs/lib/data/audit_code_value.ipynb #01d46d53
 @dataclass(eq=False)
 class Split:
     "A division of rows into parts that share none."
@@ -61,7 +61,7 @@ def overlap(
     other = list(other)
     return any(a in b.line or b in a.line for a in one for b in other)
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #36e3cd5e
+# %% ../../nbs/lib/data/audit_code_value.ipynb #957b077e
 @dataclass(eq=False)
 class Event:
     "Something learnt from rows."
@@ -101,7 +101,7 @@ def doubtful(
     "Return the same events, none of them certain."
     return dict.fromkeys(taint, False)
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #151a023c
+# %% ../../nbs/lib/data/audit_code_value.ipynb #214e6255
 @dataclass(eq=False)
 class Rows:
     "A table, a column, an array, a batch: anything with a value for each of some rows."
@@ -119,6 +119,7 @@ class Rows:
     is_window: bool = False  # a rolling or growing window
     is_mask: bool = False  # a comparison: true or false for each row
     is_repeated: bool = False  # drawn with replacement
+    is_read: bool = False  # as it was read; the first name it gets may say that it is the training or the test file
     cut_from: frozenset[Region] = frozenset()  # the rows it was just cut from; a train- or test-like name makes it a part
 
     def all_taint(self) -> Taint:
@@ -156,7 +157,7 @@ class Score:
     taint: Taint = field(default_factory=dict)  # events behind it
     is_curve: bool = False  # one value for each threshold or epoch
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #a9253abd
+# %% ../../nbs/lib/data/audit_code_value.ipynb #5394e3d7
 @dataclass(eq=False)
 class Model:
     "Something that is fitted."
@@ -261,7 +262,7 @@ class Thing:
     kind: Class | None = None  # its class, if the audited code defines it
     held: list[Any] = field(default_factory=list)  # what it was made from
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #fe9582cb
+# %% ../../nbs/lib/data/audit_code_value.ipynb #14211aa9
 def parts_of(
     value: Any,  # any value
     depth: int = 4,  # how deep to look
