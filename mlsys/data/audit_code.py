@@ -6,7 +6,7 @@
 __all__ = ['TABLE_NAMES', 'TARGET_NAMES', 'KIND', 'RULE', 'CURE', 'NOTES', 'TUNE_CURE', 'TIME_CURE', 'walk_source', 'audit_code',
            'audit_source', 'audit_notebooks']
 
-# %% ../../nbs/lib/data/audit_code.ipynb #6abb1dab
+# %% ../../nbs/lib/data/audit_code.ipynb #009d12d3
 import ast
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ from .audit_code_text import Place, Source, find_code, parse_source, read_code
 from .audit_code_value import FAMILIES, Class, Event, Function, Region, Rows, overlap
 from .finding import Finding
 
-# %% ../../nbs/lib/data/audit_code.ipynb #bf24a5c8
+# %% ../../nbs/lib/data/audit_code.ipynb #f7c28e4d
 TABLE_NAMES = {"df", "data", "table", "frame", "dataframe", "dataset", "x", "features", "rows", "samples"}
 TARGET_NAMES = {"y", "target", "label", "labels", "outcome", "targets"}
 
@@ -35,37 +35,36 @@ def walk_source(
     run.file = source.name
     for cell in source.cells:
         run.cell = cell
+        run.begin()
         try:
             execute(run, cell.tree.body)
-        except OutOfSteps:
-            problems.append((Place(source.name, cell.number, 1), "too long: what follows was not read"))
-            return run, problems
-        except RecursionError:
-            problems.append((Place(source.name, cell.number, 1), "nested too deeply"))
-        run.calls, run.active, run.loops = [], [], []
-        while run.scope.outer is not None:
-            run.scope = run.scope.outer
-    try:
-        _walk_uncalled(run, source)
-    except (OutOfSteps, RecursionError):
-        problems.append((Place(source.name, -1, 1), "too long: not every function was read on its own"))
+        except (OutOfSteps, RecursionError):
+            problems.append((Place(source.name, cell.number, 1), "too long or nested too deeply; it was read in part"))
+    given_up = _walk_uncalled(run, source)
+    if given_up:
+        problems.append((Place(source.name, -1, 1), f"too long; read in part were {', '.join(given_up[:5])}"))
     return run, problems
 
 
 def _walk_uncalled(
     run: Run,  # the walk, after its last cell
     source: Source,  # what was walked
-) -> None:
+) -> list[str]:  # names of functions that were too long
     "Walk each function and method that was not reached, with tables as its parameters say."
+    run.is_apart, given_up = True, []
     for cell in source.cells:
-        run.cell = cell
-        for node in cell.tree.body:
-            owners = [node] if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else node.body if isinstance(node, ast.ClassDef) else []
-            for item in owners:
-                if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)) and item not in run.reached:
-                    function = Function(item, Scope(outer=run.scope, package=run.scope.package), (run.file, cell))
-                    call_function(run, item, function, [], _parameters(run, item))
-                    run.scope.returned.clear()
+        functions = [item for node in cell.tree.body for item in ([node] if not isinstance(node, ast.ClassDef) else node.body)
+                     if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        for item in functions:
+            run.cell = cell
+            run.begin()
+            if item in run.reached:
+                continue
+            try:
+                call_function(run, item, Function(item, Scope(outer=run.scope, package=run.scope.package), (run.file, cell)), [], _parameters(run, item))
+            except (OutOfSteps, RecursionError):
+                given_up.append(item.name)
+    return given_up
 
 
 def _parameters(
@@ -86,7 +85,7 @@ def _parameters(
             found[item.arg] = whole.like(name=item.arg if name in TARGET_NAMES else "")
     return found
 
-# %% ../../nbs/lib/data/audit_code.ipynb #2b57447f
+# %% ../../nbs/lib/data/audit_code.ipynb #3c8daa3e
 KIND = {"select": "L1.3", "resample": "L1.4", "model": "L1.1", "tune": "L1.1", "forward": "L2", "undersample": "L3.3"}
 RULE = {"model": "trained-on-test", "tune": "tuned-on-test", "forward": "looks-ahead", "resample": "oversampled-before-split", "select": "selected-before-split",
         "target": "target-encoded-before-split"}
@@ -128,7 +127,7 @@ def _has_own_test(run: Run, region: Region) -> bool:  # region: a held-out part
     siblings = {other for other in region.split.regions if other.role == "test" and other is not region} if region.split else set()
     return bool(siblings)
 
-# %% ../../nbs/lib/data/audit_code.ipynb #adbc7839
+# %% ../../nbs/lib/data/audit_code.ipynb #68ba830e
 def _leak(
     run: Run,  # the walk
     event: Event,  # what was learnt
@@ -176,7 +175,7 @@ def _finding(
     return Finding(rule, str(at), "code", kind, f"`{at.code}`: {what}.{inside}{unsure}", cure, not doubt,
                    evidence={"code": at.code, "stands_in": str(place), "line": place.code, "doubt": doubt} | evidence)
 
-# %% ../../nbs/lib/data/audit_code.ipynb #08a6b0d4
+# %% ../../nbs/lib/data/audit_code.ipynb #8120b247
 TUNE_CURE = ("Choose by a validation part and score the test part once: `X_train, X_val, y_train, y_val = train_test_split(X_train, y_train)`, "
              "then `eval_set=[(X_val, y_val)]`, `GridSearchCV(...).fit(X_train, y_train)` or a threshold from `X_val`.")
 TIME_CURE = "Cut by time: `train, test = table[table.time < cut], table[table.time >= cut]`, `train_test_split(..., shuffle=False)` or `TimeSeriesSplit()`."
@@ -214,7 +213,7 @@ def _no_test(run: Run, source: Source) -> list[Finding]:  # run: the walk; sourc
                              "Hold rows out: `X_train, X_test, y_train, y_test = train_test_split(X, y)`.", doubt, {})]
     return []
 
-# %% ../../nbs/lib/data/audit_code.ipynb #bf252d6b
+# %% ../../nbs/lib/data/audit_code.ipynb #b33034fe
 def audit_code(
     source: Source,  # code that was read
     library_folder: Path | str | None = None,  # folder of a package whose functions are followed, such as `mlsys`

@@ -9,7 +9,7 @@ __all__ = ['HELD_OUT', 'AS_TARGET', 'SAME_ROWS', 'NO_ROWS', 'FUNCTIONS', 'EARLY'
            'predict', 'measure', 'folds', 'cross_validate', 'shuffle', 'split_by', 'statistic', 'pick', 'optimise',
            'of_tables', 'call_method', 'rebind', 'record_shuffle']
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #2b4c70da
+# %% ../../nbs/lib/data/audit_code_call.ipynb #680a0f54
 import ast
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ from mlsys.data.audit_code_value import (
     Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Stat, Taint, Thing, merge_taint, overlap, rows_of, tables_in, taint_of,
 )
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #e24aaeb7
+# %% ../../nbs/lib/data/audit_code_call.ipynb #7ffc16d6
 HELD_OUT = ("test", "validation", "fold")
 AS_TARGET = {"encode", "structure", "forward", "bin", "filter"}  # harmless where it makes the outcome
 
@@ -75,7 +75,7 @@ def _held_out(
 
 MEET_HOOK[:] = [meet]
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #1591be82
+# %% ../../nbs/lib/data/audit_code_call.ipynb #7eff64f3
 def arguments(
     run: Run,  # the walk
     node: ast.Call,  # a call
@@ -122,7 +122,7 @@ def is_rowwise(keywords: dict[str, Any], args: list[Any]) -> bool:  # keywords, 
     axis = keywords.get("axis", next((item for item in args if isinstance(item, Const) and item.value == 1), None))
     return isinstance(axis, Const) and axis.value in (1, "columns", -1)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #e1cea91c
+# %% ../../nbs/lib/data/audit_code_call.ipynb #f72bed4d
 def call_function(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -133,9 +133,9 @@ def call_function(
     "Follow a call into a function that the audited code defines."
     if len(run.active) >= MAX_DEPTH or function.node in run.active:
         return blend([*args, *keywords.values()])
-    is_plain = function.owner is None and all(value is None or isinstance(value, (Const, Named)) for value in (*args, *keywords.values()))
-    if is_plain and function.node in run.plain:
-        return None
+    key = _signature(function, args, keywords) if len(run.active) >= 2 or run.is_apart else None
+    if key is not None and key in run.known:
+        return _again(run.known[key])
     scope = Scope(outer=function.scope, package=getattr(function.scope, "package", ""))
     scope.values = _bind(run, function, args, keywords)
     before = run.scope, run.file, run.cell
@@ -154,9 +154,37 @@ def call_function(
     result = None
     for value in scope.returned:
         result = either(result, value)
-    if is_plain and (result is None or isinstance(result, (Const, Named))):
-        run.plain.add(function.node)
+    if key is not None and key == _signature(function, args, keywords):  # the call changed none of its arguments
+        run.known[key] = result
     return result
+
+
+def _signature(
+    function: Function,  # what is called
+    args: list[Any],  # by position
+    keywords: dict[str, Any],  # by name
+) -> tuple | None:  # equal for calls that do the same; None where that cannot be said
+    "Tell calls apart by what matters in their arguments."
+    def one(value):
+        if isinstance(value, Rows):
+            columns = frozenset((name, frozenset(taint.items())) for name, taint in value.columns.items())
+            return (value.rows, frozenset(value.taint.items()), columns, value.only, value.name, value.clock, value.is_row, value.is_reversed, value.cut_from)
+        if isinstance(value, (Const, Named)) or value is None:
+            return getattr(value, "value", getattr(value, "path", None))
+        raise TypeError
+    try:
+        key = (function.node, tuple(one(value) for value in args), tuple((name, one(value)) for name, value in keywords.items()))
+        hash(key)
+        return key if function.owner is None or not (function.owner.fields or function.owner.held) else None
+    except (TypeError, AttributeError):
+        return None
+
+
+def _again(
+    result: Any,  # what a call gave back before
+) -> Any:
+    "Return a fresh copy of what may be changed."
+    return result.like() if isinstance(result, Rows) else Seq(list(result.items), result.is_open, result.is_repeated) if isinstance(result, Seq) else result
 
 
 def _bind(
@@ -181,7 +209,7 @@ def _bind(
         bound[given.kwarg.arg] = Map({name: value for name, value in keywords.items() if name not in accepted})
     return bound | {name: bound.get(name) for name in accepted}
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #23727c4b
+# %% ../../nbs/lib/data/audit_code_call.ipynb #1a096042
 def _methods(
     kind: Class,  # a class
     depth: int = 5,  # base classes to follow
@@ -224,7 +252,7 @@ def call_class(
         thing.fields |= dict(zip(names, args, strict=False)) | keywords
     return thing
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #dcb8831b
+# %% ../../nbs/lib/data/audit_code_call.ipynb #51399cc0
 SAME_ROWS = {"T", "values", "loc", "iloc", "at", "iat", "dt", "str", "cat", "array", "flat", "real", "data", "sparse"}
 NO_ROWS = {"shape", "size", "ndim", "dtypes", "dtype", "empty", "plot", "name", "nbytes", "style", "hist", "schema", "height", "width"}
 
@@ -296,7 +324,7 @@ def _thing_attribute(
         return held.like(rows=frozenset({run.named_split(node, rows).part(role, rows)}))
     return blend(base.held) if base.held else None
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #3550a371
+# %% ../../nbs/lib/data/audit_code_call.ipynb #a9854e0b
 FUNCTIONS: dict[str, Callable] = {}
 
 
@@ -375,7 +403,7 @@ def call_named(
     found = blend([*args, *keywords.values()])
     return found if found is not None or not held else held[0]
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #8ff8b9c1
+# %% ../../nbs/lib/data/audit_code_call.ipynb #9740fd59
 def read(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -465,7 +493,7 @@ def _worst(
         return "model"
     return next((family for family in SEVERITY if family in families), "")
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #22f63032
+# %% ../../nbs/lib/data/audit_code_call.ipynb #34198a34
 WATCHED = ("eval_set", "validation_data", "evals", "valid_sets", "eval_data", "X_val", "validation_dataset", "val_dataloaders", "val_data", "eval_dataset", "tuning_data", "valid_data")
 
 
@@ -540,7 +568,7 @@ def record(
     if rows and (key not in where or (where[key].doubt and not doubt)):
         where[key] = Use(rows, place, label, run.via, doubt)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #597cd467
+# %% ../../nbs/lib/data/audit_code_call.ipynb #f10b53a1
 def predict(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -578,7 +606,7 @@ def measure(
     score = Score(rows, {}, is_curve=name in CURVES)
     return Seq([score] * 3) if name in ("roc_curve", "precision_recall_curve", "det_curve") else score
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #fb808ab4
+# %% ../../nbs/lib/data/audit_code_call.ipynb #e57805c1
 def folds(
     run: Run,  # the walk
     node: ast.AST,  # where
@@ -631,7 +659,7 @@ def shuffle(
         doubt = doubt or "only rows of the training part are drawn"
     record(run.shuffled, run, node, rows_of(inputs), splitter.label if splitter else "a random split", doubt)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #2ebf683d
+# %% ../../nbs/lib/data/audit_code_call.ipynb #89ebeba2
 @answers("train_test_split", "train_val_split", "iterative_train_test_split")
 def _train_test_split(run, node, args, keywords, path):
     tables = [item for item in args if isinstance(item, (Rows, Seq, Map))]
@@ -707,7 +735,7 @@ def split_by(
     parts = split.part("train", rows), split.part("fold", rows)
     return Seq([Seq([Indices(parts[0]), Indices(parts[1])])], is_open=not once)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #b17efcf1
+# %% ../../nbs/lib/data/audit_code_call.ipynb #c07dd54b
 def statistic(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -801,7 +829,7 @@ def optimise(
         record(run.tuned, run, node, rows, f"{name} searches for the settings with the best score")
     return blend([*args, *keywords.values()])
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #8518ae5b
+# %% ../../nbs/lib/data/audit_code_call.ipynb #d6530f5b
 @answers("concat", "concatenate", "vstack", "hstack", "column_stack", "append", "stack", "r_", "c_")
 def _concat(run, node, args, keywords, path):
     value = args[0] if args else None
@@ -918,7 +946,7 @@ def _builtin(run, node, args, keywords, path):
         return value if isinstance(value, (Seq, Map, Columns, Rows, Stat, Score)) else blend(args)
     return blend(args)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #326de3e2
+# %% ../../nbs/lib/data/audit_code_call.ipynb #a5cd84a2
 METHODS: dict[str, Callable] = {}
 
 
@@ -1030,7 +1058,7 @@ def _with_columns(run, node, table, args, keywords, name):
         set_column(result, [key] if key != "**" else None, value)
     return result
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #ddce5f1e
+# %% ../../nbs/lib/data/audit_code_call.ipynb #c97910d7
 def _is_negative(
     node: ast.Call,  # the call
     args: list[Any],  # by position
@@ -1113,7 +1141,7 @@ def _sort(run, node, table, args, keywords, name):
         return table.like(clock="sorted", is_reversed=falling)
     return table.like(is_reversed=False) if name != "set_index" else table.like()
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #b703de30
+# %% ../../nbs/lib/data/audit_code_call.ipynb #8b1ad4d5
 @of_tables("sample")
 def _sample(run, node, table, args, keywords, name):
     share = first_of(args, keywords, 1, "frac", "fraction")
@@ -1237,7 +1265,7 @@ def _same(run, node, table, args, keywords, name):
 def _by_type(run, node, table, args, keywords, name):
     return table.like(columns=dict(table.columns), name="")
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #36213f15
+# %% ../../nbs/lib/data/audit_code_call.ipynb #dec3d2b2
 def _group_method(run, node, group, name, args, keywords):
     "Follow a method of a grouped table."
     table = column(group.table, group.column) if group.column else group.table
@@ -1272,7 +1300,7 @@ def _aggregate(
     fresh = run.table(node, "groups")
     return fresh.like(latent=merge_taint(group.table.all_taint(), {event: True}), clock=group.table.clock)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #a03a4e9f
+# %% ../../nbs/lib/data/audit_code_call.ipynb #027d7e9e
 FITS = {"fit", "partial_fit", "fit_on_texts", "adapt", "train", "fit_generator", "build_vocab", "fit_from_generator", "learn_one", "fine_tune", "fit_one_cycle"}
 PREDICTS = {"transform", "predict", "predict_proba", "decision_function", "predict_log_proba", "inverse_transform", "texts_to_sequences", "texts_to_matrix", "score_samples", "forward",
             "staged_predict_proba", "staged_predict", "predict_classes", "apply", "infer_vector", "predict_step"}
