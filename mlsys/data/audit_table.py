@@ -38,7 +38,7 @@ def divisions(
     "Divide the rows at random, by time, and as given."
     rng, shown = np.random.default_rng(seed), levels_shown(inputs)
     widths = sorted((min(column.distinct, shown) if column.kind == "category" else 1 for column in inputs), reverse=True)
-    max_rows = min(max_rows, max(2_500_000 // max(sum(widths[:60]), 1), 5000))
+    max_rows = min(max_rows, max(3_000_000 // max(sum(widths[:60]), 1), 5000))
     rows = np.sort(rng.permutation(subject.n_rows)[:max_rows])
     draw = rng.random(len(rows))
     if group:
