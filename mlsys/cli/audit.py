@@ -74,7 +74,7 @@ def show_audit(
         console.print()
         console.print(_fall_table(report))
     verdict = f"{len(report.standing)} finding(s) stand: repair, or accept by name with a reason." if report.standing else "Nothing stands."
-    console.print(f"\n{verdict}", style="bold red" if report.standing else "bold green", markup=False)
+    console.print(f"\n{verdict}", style="bold red" if report.standing else "bold green", markup=False, highlight=False)
 
 # %% ../../nbs/lib/cli/audit.ipynb #4ceccaf7
 def _names(values: list[str] | None) -> list[str]:

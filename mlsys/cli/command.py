@@ -99,4 +99,4 @@ def docs(
     build_site(root, root / output)
 
 
-import mlsys.cli.audit  # noqa: E402,F401  (its command attaches itself)
+import mlsys.cli.audit  # noqa: F401  (its command attaches itself)

@@ -70,6 +70,7 @@ def audit_repeats(
     if not max(exact, apart, close):
         return [], counts
     what = f"{max(exact, apart, close):,} of {len(table):,} rows repeat an earlier row: " + ", ".join(filter(None, told)) + "."
+    what += " Most rows have a twin, as happens where columns are few or take few values." if max(exact, apart, close) > len(table) / 2 else ""
     cure = "Drop the copies before the split, or keep each with its twin on one side."
     return [Finding("duplicate-rows", "rows", "data", "L1.4", what, cure, stands=False, evidence=counts)], counts
 
