@@ -55,7 +55,7 @@ def find_range(
 # %% ../../nbs/lib/privacy/regressor.ipynb #bd5d6e75
 @trust
 class PrivateLinearRegression(RegressorMixin, PrivateLinearModel):
-    """Least squares trained by DP-SGD (Opacus) within a privacy budget.
+    """A linear model of a mean or a quantile, trained by DP-SGD (Opacus) within a privacy budget.
 
     The guarantee is for adding or removing one row. It covers the weights, hence every prediction made with them. It does not cover the number
     of rows, hyper-parameters chosen by looking at the data, or the rows on which the model is measured.
@@ -68,6 +68,8 @@ class PrivateLinearRegression(RegressorMixin, PrivateLinearModel):
         Probability that the bound may fail; below 1 / number of rows.
     target_range : (float, float) or None, default=None
         Least and largest value of the target, declared; values outside are clipped. None spends a tenth of the budget on finding a range.
+    quantile : float or None, default=None
+        The quantile to predict, above 0, below 1; None predicts the mean.
     max_grad_norm : float, default=1.0
         Length to which each row's gradient is clipped, above 0, with the range scaled to -1 to 1.
     epochs : int, default=40
@@ -104,11 +106,12 @@ class PrivateLinearRegression(RegressorMixin, PrivateLinearModel):
     Abadi et al. 2016, Deep Learning with Differential Privacy, algorithm 1. Dwork and Roth 2014, theorem 3.16 (composition).
     """
 
-    def __init__(self, *, target_epsilon=1.0, target_delta=1e-5, target_range=None, max_grad_norm=1.0, epochs=40, batch_size=4096,
+    def __init__(self, *, target_epsilon=1.0, target_delta=1e-5, target_range=None, quantile=None, max_grad_norm=1.0, epochs=40, batch_size=4096,
                  learning_rate=0.2, averaged_share=0.5, random_state=None):
         self.target_epsilon = target_epsilon
         self.target_delta = target_delta
         self.target_range = target_range
+        self.quantile = quantile
         self.max_grad_norm = max_grad_norm
         self.epochs = epochs
         self.batch_size = batch_size
@@ -120,13 +123,22 @@ class PrivateLinearRegression(RegressorMixin, PrivateLinearModel):
         "Train within the budget, or raise a BudgetError."
         X, y = validate_data(self, X, y, dtype=np.float32, y_numeric=True)
         self._check()
+        if self.quantile is not None and not 0 < self.quantile < 1:
+            raise ConfigError(explain("quantile", self.quantile, "a number above 0 and below 1, or None for the mean"))
         (low, high), spent = self._range(np.asarray(y, dtype=float))
         middle, half = low + (high - low) / 2, (high - low) / 2
         scaled = (np.clip(y, low, high) - middle) / half
-        trained, epsilon = self._train(X, scaled, budget=self.target_epsilon - spent, loss="squared")
+        trained, epsilon = self._train(X, scaled, budget=self.target_epsilon - spent, loss=self._loss())
         self.range_, self.range_epsilon_, self.epsilon_ = (low, high), spent, epsilon + spent
         self.coef_, self.intercept_ = half * trained.coefficients[0], float(half * trained.intercept[0] + middle)
         return self
+
+    def _loss(self):
+        if self.quantile is None:
+            return "squared"
+        from mlsys.privacy.dpsgd import quantile_loss  # torch is needed to train, not to predict
+
+        return quantile_loss(float(self.quantile))
 
     def _range(self, y):
         "Return the range, and what it took of the budget."

@@ -14,12 +14,12 @@ finite = st.floats(-1e6, 1e6, width=32)
 
 def outcomes_for(loss, draw):
     "Outcomes that the loss takes, the worst ones among them."
-    return draw(arrays(np.float32, 6, elements=finite)) if loss == "squared" else draw(arrays(np.int8, 6, elements=st.integers(0, 2 if loss == "softmax" else 1)))
+    return draw(arrays(np.float32, 6, elements=finite)) if loss not in ("logistic", "softmax") else draw(arrays(np.int8, 6, elements=st.integers(0, 2 if loss == "softmax" else 1)))
 
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data(), X=arrays(np.float32, (6, 3), elements=finite), norm=st.floats(0.05, 5))
-@pytest.mark.parametrize("loss, n_outputs", [("logistic", 1), ("softmax", 3), ("squared", 1)])
+@pytest.mark.parametrize("loss, n_outputs", [("logistic", 1), ("softmax", 3), ("squared", 1), (dpsgd.quantile_loss(0.9), 1)])
 def test_no_row_moves_a_step_further_than_max_grad_norm(loss, n_outputs, data, X, norm):
     weights = data.draw(arrays(np.float64, (n_outputs, 3), elements=st.floats(-10, 10)))
     moved = dpsgd.bound_rows(X, outcomes_for(loss, data.draw), loss=loss, n_outputs=n_outputs, max_grad_norm=norm, weights=weights)

@@ -70,6 +70,16 @@ def test_it_comes_close_to_least_squares():
 
 
 @quiet
+@pytest.mark.parametrize("quantile", [0.25, 0.5, 0.8])
+def test_a_quantile_is_above_the_truth_as_often_as_it_says(quantile):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(8000, 3)) / 2
+    y = 40 + 20 * X[:, 0] + rng.exponential(20, 8000)
+    model = PrivateLinearRegression(target_epsilon=3.0, target_range=(0, 150), quantile=quantile, random_state=0).fit(X[:4000], y[:4000])
+    assert np.mean(model.predict(X[4000:]) > y[4000:]) == pytest.approx(quantile, abs=0.05)
+
+
+@quiet
 def test_one_row_out_of_range_counts_as_the_end_of_it():
     X, y = rows(300)
     fits = []
@@ -134,6 +144,7 @@ def test_a_seed_repeats_and_none_does_not():
 @pytest.mark.parametrize("wrong, error, words", [
     ({"target_epsilon": 0.01}, BudgetError, "target_epsilon: received"),
     ({"target_range": (1, 1)}, ConfigError, r"target_range: received \(1, 1\); allowed: two finite numbers"),
+    ({"quantile": 1.0}, ConfigError, "quantile: received 1.0; allowed: a number above 0 and below 1"),
     ({"target_range": 5}, ConfigError, "target_range: received 5; allowed: two numbers"),
     ({"max_grad_norm": 0}, ConfigError, "max_grad_norm: received 0"),
     ({"epochs": 0}, ConfigError, "epochs: received 0"),
