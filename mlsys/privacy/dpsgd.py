@@ -78,7 +78,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 def quantile_loss(
     quantile: float,  # which quantile to predict, above 0, below 1
-    corner: float = 0.1,  # residuals up to this are rounded, in units of half the target's range, above 0
+    corner: float = 0.02,  # residuals up to this are rounded, in units of half the target's range, above 0
 ) -> Loss:
     "Return the loss of a quantile, its corner rounded."
     def losses(outputs: torch.Tensor, outcomes: torch.Tensor) -> torch.Tensor:
