@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['odds_factor', 'moved_threshold', 'CostCurve', 'cost_curve', 'cost_of_moving', 'tuned_factor', 'threshold_note']
 
-# %% ../../nbs/lib/objective/curve.ipynb #2de7d8a2
+# %% ../../nbs/lib/objective/curve.ipynb #49923234
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ..core import ConfigError, explain
 from .cost import Costs, as_binary, decision_change, match_rows
 from .resample import draw_sums, drawn_interval, unit_codes
 
-# %% ../../nbs/lib/objective/curve.ipynb #c276df6c
+# %% ../../nbs/lib/objective/curve.ipynb #df76e4bf
 def odds_factor(
     scores: Any,  # P(y=1), shape (n_rows,), in [0, 1]
     costs: Costs,  # what each outcome costs
@@ -39,7 +39,7 @@ def moved_threshold(
     "Return the threshold whose odds are `factor` times those of `threshold`."
     return factor * threshold / (1 - threshold + factor * threshold)
 
-# %% ../../nbs/lib/objective/curve.ipynb #7b53f95c
+# %% ../../nbs/lib/objective/curve.ipynb #9a753e2f
 @dataclass(frozen=True, eq=False)
 class CostCurve:
     "What every position of the dial would have cost; a row is decided positively while the factor is at most its own."
@@ -80,7 +80,7 @@ def cost_curve(
     taken = np.append(0, np.flatnonzero(last) + 1)
     return CostCurve(np.append(math.inf, factor[order][last]), np.append(math.inf, threshold), 1000 * cost / len(y), taken / len(y))
 
-# %% ../../nbs/lib/objective/curve.ipynb #51b5a559
+# %% ../../nbs/lib/objective/curve.ipynb #51dd2d2a
 def cost_of_moving(
     y: Any,  # 0 and 1, shape (n_rows,), at least one row
     scores: Any,  # P(y=1), shape (n_rows,), in [0, 1]
@@ -108,21 +108,23 @@ def cost_of_moving(
                       "cost_per_1000": float(1000 * paid[:, place + 1].mean()), "more": ends["value"], "low": ends["low"], "high": ends["high"]})
     return table
 
-# %% ../../nbs/lib/objective/curve.ipynb #2a5b0196
+# %% ../../nbs/lib/objective/curve.ipynb #86397ab9
 def tuned_factor(
     y: Any,  # 0 and 1 of validation rows, shape (n_rows,), at least one row
     scores: Any,  # P(y=1) of the same rows, shape (n_rows,)
     costs: Costs,  # what each outcome costs
-) -> float:  # on the odds of the threshold; infinite where nobody should be positive, 0 where everybody should
+) -> float:  # on the odds of the threshold; infinite where nobody should be positive
     "Return the factor that costs least on these rows: the middle of the stretch in which nothing changes."
     curve = cost_curve(y, scores, costs)
     best = curve.best
+    if best == curve.at(1.0):
+        return 1.0
     if best == 0:
         return math.inf
     above, below = curve.factor[best], curve.factor[best + 1] if best + 1 < len(curve.factor) else 0.0
-    if below <= 1.0 <= above:
-        return 1.0
-    return float(math.sqrt(above * below)) if math.isfinite(above) else float(2 * below + 1)
+    if not below:
+        return float(above)
+    return float(math.sqrt(above * below)) if math.isfinite(above) else float(2 * below)
 
 
 def threshold_note(
