@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['odds_factor', 'moved_threshold', 'CostCurve', 'cost_curve', 'cost_of_moving', 'tuned_factor', 'threshold_note']
 
-# %% ../../nbs/lib/objective/curve.ipynb #49923234
+# %% ../../nbs/lib/objective/curve.ipynb #e956ba3e
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ import numpy as np
 from ..core import ConfigError, explain
 from .cost import Costs, as_binary, decision_change, match_rows
 from .resample import draw_sums, drawn_interval, unit_codes
+from .value import amount
 
-# %% ../../nbs/lib/objective/curve.ipynb #df76e4bf
+# %% ../../nbs/lib/objective/curve.ipynb #7e730672
 def odds_factor(
     scores: Any,  # P(y=1), shape (n_rows,), in [0, 1]
     costs: Costs,  # what each outcome costs
@@ -39,7 +40,7 @@ def moved_threshold(
     "Return the threshold whose odds are `factor` times those of `threshold`."
     return factor * threshold / (1 - threshold + factor * threshold)
 
-# %% ../../nbs/lib/objective/curve.ipynb #9a753e2f
+# %% ../../nbs/lib/objective/curve.ipynb #7e6a0d88
 @dataclass(frozen=True, eq=False)
 class CostCurve:
     "What every position of the dial would have cost; a row is decided positively while the factor is at most its own."
@@ -80,7 +81,7 @@ def cost_curve(
     taken = np.append(0, np.flatnonzero(last) + 1)
     return CostCurve(np.append(math.inf, factor[order][last]), np.append(math.inf, threshold), 1000 * cost / len(y), taken / len(y))
 
-# %% ../../nbs/lib/objective/curve.ipynb #51dd2d2a
+# %% ../../nbs/lib/objective/curve.ipynb #198f6768
 def cost_of_moving(
     y: Any,  # 0 and 1, shape (n_rows,), at least one row
     scores: Any,  # P(y=1), shape (n_rows,), in [0, 1]
@@ -108,7 +109,7 @@ def cost_of_moving(
                       "cost_per_1000": float(1000 * paid[:, place + 1].mean()), "more": ends["value"], "low": ends["low"], "high": ends["high"]})
     return table
 
-# %% ../../nbs/lib/objective/curve.ipynb #86397ab9
+# %% ../../nbs/lib/objective/curve.ipynb #e0723330
 def tuned_factor(
     y: Any,  # 0 and 1 of validation rows, shape (n_rows,), at least one row
     scores: Any,  # P(y=1) of the same rows, shape (n_rows,)
@@ -143,7 +144,7 @@ def threshold_note(
     found = cost_of_moving(y, scores, costs, [min(max(factor, 1e-300), 1e300)], units=units, n_bootstrap=n_bootstrap, seed=seed)[0]
     asked = f"{factor:.3g} times the odds" if 0 < factor < math.inf else "everybody to be decided positively" if factor == 0 else "nobody to be decided positively"
     asked += f", a threshold of {found['threshold']:.3g} in place of {costs.threshold:.3g}" if costs.n_rows is None and 0 < factor < math.inf else ""
-    money = f"{found['more']:+,.4g} per 1,000 decisions (95 % interval {found['low']:+,.4g} to {found['high']:+,.4g})"
+    money = f"{amount(found['more'], '+')} per 1,000 decisions (95 % interval {amount(found['low'], '+')} to {amount(found['high'], '+')})"
     if found["high"] < 0:
         return True, (f"The validation rows ask for {asked}, and on the test rows that is cheaper too: {money}. The scores do not mean what they say; recalibrate them, "
                       "on rows that are neither trained nor tested on, and keep the threshold that follows from the costs.")

@@ -6,7 +6,7 @@
 __all__ = ['WORDS', 'ADVICE', 'Business', 'Option', 'YearlyValue', 'amount', 'value_reason', 'widest_draws', 'heaviest_share',
            'yearly_value', 'worth_markdown', 'plot_worth']
 
-# %% ../../nbs/lib/objective/value.ipynb #2cb16cae
+# %% ../../nbs/lib/objective/value.ipynb #900d26a1
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,7 +17,7 @@ import numpy as np
 from ..core import ConfigError, explain, unknown_name
 from .resample import draw_sums, drawn_interval, unit_codes
 
-# %% ../../nbs/lib/objective/value.ipynb #b4bc7343
+# %% ../../nbs/lib/objective/value.ipynb #b980ad32
 @dataclass(frozen=True, kw_only=True)
 class Business:
     "How often it is decided, and what it costs to keep a way of deciding alive."
@@ -44,7 +44,7 @@ class Business:
         "What the model costs in a year of use, its share of the build included."
         return self.model_cost_per_year + self.model_build_cost / self.horizon_years
 
-# %% ../../nbs/lib/objective/value.ipynb #0761dbec
+# %% ../../nbs/lib/objective/value.ipynb #50a44706
 WORDS = {"constant": "the same decision for everybody", "today": "today's rule", "rule": "the best if-then rule"}
 ADVICE = {"constant": "use neither: decide the same for everybody", "today": "keep today's rule", "rule": "use the rule"}
 
@@ -88,7 +88,8 @@ class YearlyValue:
         if self.model in WORDS:
             return f"{self.verdict}: no model was chosen"
         low, middle, high = (amount(self.gain[end], "+") for end in ("low", "value", "high"))
-        return f"{self.verdict}: {self.model} {' '.join([middle, self.business.unit]).strip()} a year [{low}, {high}] against {WORDS[self.rival]}"
+        rival = {"constant": "one answer for all", "today": "today's rule", "rule": "the rule"}[self.rival]
+        return f"{self.verdict}: {self.model} {' '.join([middle, self.business.unit]).strip()} a year [{low}, {high}] against {rival}"
 
 
 def amount(
@@ -101,7 +102,7 @@ def amount(
     rounded = float(f"{value:.3g}") + 0.0
     return f"{rounded:{sign},.0f}" if abs(rounded) >= 100 else f"{rounded:{sign}.3g}"
 
-# %% ../../nbs/lib/objective/value.ipynb #bfb7f2f7
+# %% ../../nbs/lib/objective/value.ipynb #2ec651b5
 def value_reason(
     value: YearlyValue,  # what `yearly_value` returned
 ) -> str:
@@ -121,7 +122,7 @@ def value_reason(
     return (f"{found}. These {value.rows:,} rows cannot tell: the gain is above 0 in {value.share_of_draws:.0%} of the draws. "
             f"Until they can, {ADVICE[value.use].removeprefix('use neither: ')}; {settle}.")
 
-# %% ../../nbs/lib/objective/value.ipynb #b25ed8b6
+# %% ../../nbs/lib/objective/value.ipynb #00d72e37
 def widest_draws(
     columns: np.ndarray,  # what is compared first, then anything else, shape (n_rows, n_columns)
     units: Mapping[str, Any],  # {name: what each row belongs to, shape (n_rows,)}; rows by themselves are always tried
@@ -151,7 +152,7 @@ def heaviest_share(
     squares = np.square(difference)
     return float(squares.max() / squares.sum()) if squares.sum() > 0 else 0.0
 
-# %% ../../nbs/lib/objective/value.ipynb #4f662fca
+# %% ../../nbs/lib/objective/value.ipynb #505d7320
 def _as_columns(
     row_costs: Mapping[str, Any],  # {way to decide: cost of each row, shape (n_rows,)}
     model: str,  # which of them is the model
@@ -185,7 +186,7 @@ def _rows_to_settle(gain: dict[str, float], rows: int) -> int | None:
     more = rows * (reach / abs(gain["value"])) ** 2 - rows
     return max(math.ceil(more), 1) if more < 1e9 else None
 
-# %% ../../nbs/lib/objective/value.ipynb #0fac7fbf
+# %% ../../nbs/lib/objective/value.ipynb #28c084e2
 def _break_even(
     saved: dict[str, float],  # by the model against its rival per decision; value, low and high
     business: Business,  # decisions and running costs
@@ -200,16 +201,16 @@ def _break_even(
 
 def _notes(difference: np.ndarray, drawn: str, units: Any, count: int, rival: str) -> list[str]:
     "Say what weakens the answer."
-    one = "row" if units is None else f"unit of {drawn}"
-    heaviest = heaviest_share(difference, units)
+    one = "row" if units is None else f"one of the {count} units ({drawn})"
+    heaviest, usual = heaviest_share(difference, units), 2 * math.log(max(count, 1)) / max(count, 1)  # about the share of the largest of normal values
     return [text for text in (
         "One row is no evidence: there is no interval." if len(difference) == 1 else "",
         f"All rows belong to one unit of {drawn}: there is no interval." if count < 2 <= len(difference) else "",
-        f"A single {one} carries {heaviest:.0%} of the spread: the interval rests on few of them and may be too narrow." if count > 1 and heaviest > 0.1 else "",
+        f"A single {one} carries {heaviest:.0%} of the spread: the interval rests on few of them and may be too narrow." if count > 1 and heaviest > max(0.1, 2 * usual) else "",
         f"It decides as {WORDS[rival]} does on every row, or at the same cost." if not difference.any() else "",
     ) if text]
 
-# %% ../../nbs/lib/objective/value.ipynb #4ea4ee5d
+# %% ../../nbs/lib/objective/value.ipynb #f89b017e
 def yearly_value(
     row_costs: Mapping[str, Any],  # {"constant", "rule", "today" (if there is one), the model's name: cost of each row, shape (n_rows,)}
     model: str,  # the model's name
@@ -240,7 +241,7 @@ def yearly_value(
         options=[Option(name, float(1000 * columns[name].mean()), running[name], item) for name, item in zip(columns, worth, strict=True)],
         business=business, notes=_notes(compared[:, 0], drawn, units.get(drawn), count, rival) if model not in WORDS else [])
 
-# %% ../../nbs/lib/objective/value.ipynb #b973797b
+# %% ../../nbs/lib/objective/value.ipynb #072046cc
 def _between(entry: Mapping[str, float]) -> str:
     "Write a value with its interval."
     same = entry["low"] == entry["high"]
@@ -270,7 +271,7 @@ def worth_markdown(
     ]
     return "\n\n".join(part for part in parts if part)
 
-# %% ../../nbs/lib/objective/value.ipynb #cdf708f9
+# %% ../../nbs/lib/objective/value.ipynb #4db969a4
 def plot_worth(
     value: YearlyValue,  # what `yearly_value` returned
     axes: Any,  # matplotlib axes to draw on

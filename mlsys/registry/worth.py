@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['row_costs', 'weigh']
 
-# %% ../../nbs/lib/registry/worth.ipynb #1b5876f8
+# %% ../../nbs/lib/registry/worth.ipynb #53a31a88
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pandas as pd
 from ..core import StageError, explain, unknown_name
 from ..objective.value import Business, YearlyValue, yearly_value
 
-# %% ../../nbs/lib/registry/worth.ipynb #021e8e87
+# %% ../../nbs/lib/registry/worth.ipynb #cfdbfb58
 def row_costs(
     folders: Mapping[str, Path],  # stage folders by their name in artifacts/
 ) -> pd.DataFrame:  # one column per way to decide, one row per test row
