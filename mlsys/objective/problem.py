@@ -6,7 +6,7 @@
 __all__ = ['AnyCosts', 'BINARY', 'AMOUNT', 'as_codes', 'as_numbers', 'ClassCosts', 'as_probabilities', 'ErrorCosts', 'as_outcome',
            'weighted_quantile', 'cheapest_answer', 'parse_costs', 'cost_columns', 'make_costs']
 
-# %% ../../nbs/lib/objective/problem.ipynb #e65eaae9
+# %% ../../nbs/lib/objective/problem.ipynb #87db88d2
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from ..core import ConfigError, ContractError, explain, unknown_name
 from .cost import Costs, as_binary
 
-# %% ../../nbs/lib/objective/problem.ipynb #18bea0eb
+# %% ../../nbs/lib/objective/problem.ipynb #9487965e
 def as_codes(
     values: Any,  # list, array or Series, shape (n_rows,), of class codes
     n_classes: int,  # codes run from 0 to n_classes - 1
@@ -70,7 +70,7 @@ def _per_1000(
         raise ConfigError(explain("y", "0 rows", "at least one row"))
     return float(1000 * costs.mean())
 
-# %% ../../nbs/lib/objective/problem.ipynb #4e93621f
+# %% ../../nbs/lib/objective/problem.ipynb #6400f447
 @dataclass(frozen=True)
 class ClassCosts:
     "What it costs to decide one class where another is true; a benefit is a negative cost."
@@ -95,6 +95,14 @@ class ClassCosts:
     def n_rows(self) -> int | None:
         "How many rows have prices of their own; None where the matrix holds for all."
         return len(next(iter(self.priced.values()))) if self.priced else None
+
+    def take(self, rows: Any) -> "ClassCosts":  # rows: positions, a slice, or a bool per row
+        "Return the costs of some of the rows."
+        return ClassCosts(self.classes, self.matrix, {pair: prices[rows] for pair, prices in self.priced.items()})
+
+    def average(self) -> "ClassCosts":
+        "Return one matrix for all rows, with the mean of prices that differ."
+        return ClassCosts(self.classes, self.matrix)
 
     def of_each(
         self,
@@ -151,7 +159,7 @@ def as_probabilities(
         raise ConfigError(explain("predictions", "rows that are no distribution", "probabilities from 0 to 1 that sum to 1 in every row"))
     return array
 
-# %% ../../nbs/lib/objective/problem.ipynb #59d30172
+# %% ../../nbs/lib/objective/problem.ipynb #c09d372e
 @dataclass(frozen=True)
 class ErrorCosts:
     "What each unit of under-estimation and of over-estimation costs: one price for all, or one for each row."
@@ -181,10 +189,13 @@ class ErrorCosts:
         shares = np.where(total > 0, self.under / np.where(total > 0, total, 1), 0.5)
         return shares if shares.ndim else float(shares)
 
-    @property
-    def typical_quantile(self) -> float:
-        "The quantile for a row whose prices are the average ones."
-        return float(np.mean(self.under) / (np.mean(self.under) + np.mean(self.over)))
+    def take(self, rows: Any) -> "ErrorCosts":  # rows: positions, a slice, or a bool per row
+        "Return the costs of some of the rows."
+        return ErrorCosts(*(price[rows] if np.ndim(price) else price for price in (self.under, self.over)))
+
+    def average(self) -> "ErrorCosts":
+        "Return one price for all rows: for a rule that cannot look at a row's price."
+        return ErrorCosts(float(np.mean(self.under)), float(np.mean(self.over)))
 
     def of_each(
         self,
@@ -214,7 +225,7 @@ class ErrorCosts:
         "Return the cost of 1,000 decisions like these."
         return _per_1000(self.of(y, decisions))
 
-# %% ../../nbs/lib/objective/problem.ipynb #dc009f29
+# %% ../../nbs/lib/objective/problem.ipynb #c54be0f5
 AnyCosts = Costs | ClassCosts | ErrorCosts
 
 
@@ -256,7 +267,7 @@ def cheapest_answer(
         return int(costs.of_each(y).mean(axis=0).argmin())
     return int(costs.per_1000(y, np.ones_like(y)) < costs.per_1000(y, np.zeros_like(y)))
 
-# %% ../../nbs/lib/objective/problem.ipynb #f7b60acd
+# %% ../../nbs/lib/objective/problem.ipynb #1106ed5b
 BINARY = {"true_positive": 0.0, "false_positive": 1.0, "false_negative": 1.0, "true_negative": 0.0}
 AMOUNT = {"under": 1.0, "over": 1.0}
 
@@ -292,7 +303,7 @@ def cost_columns(
     "Return the columns that cost lines name."
     return list(dict.fromkeys(value for value in parse_costs(lines).values() if isinstance(value, str)))
 
-# %% ../../nbs/lib/objective/problem.ipynb #a217c9b5
+# %% ../../nbs/lib/objective/problem.ipynb #0734f76c
 def _prices(
     value: float | str,  # a number, or the name of a column
     table: Any,  # DataFrame with that column, shape (n_rows, ...), or None
