@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['odds_factor', 'moved_threshold', 'CostCurve', 'cost_curve', 'cost_of_moving', 'tuned_factor', 'threshold_note']
 
-# %% ../../nbs/lib/objective/curve.ipynb #e956ba3e
+# %% ../../nbs/lib/objective/curve.ipynb #d6a4509e
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from .cost import Costs, as_binary, decision_change, match_rows
 from .resample import draw_sums, drawn_interval, unit_codes
 from .value import amount
 
-# %% ../../nbs/lib/objective/curve.ipynb #7e730672
+# %% ../../nbs/lib/objective/curve.ipynb #2197edea
 def odds_factor(
     scores: Any,  # P(y=1), shape (n_rows,), in [0, 1]
     costs: Costs,  # what each outcome costs
@@ -40,7 +40,7 @@ def moved_threshold(
     "Return the threshold whose odds are `factor` times those of `threshold`."
     return factor * threshold / (1 - threshold + factor * threshold)
 
-# %% ../../nbs/lib/objective/curve.ipynb #7e6a0d88
+# %% ../../nbs/lib/objective/curve.ipynb #c803c38b
 @dataclass(frozen=True, eq=False)
 class CostCurve:
     "What every position of the dial would have cost; a row is decided positively while the factor is at most its own."
@@ -81,7 +81,7 @@ def cost_curve(
     taken = np.append(0, np.flatnonzero(last) + 1)
     return CostCurve(np.append(math.inf, factor[order][last]), np.append(math.inf, threshold), 1000 * cost / len(y), taken / len(y))
 
-# %% ../../nbs/lib/objective/curve.ipynb #198f6768
+# %% ../../nbs/lib/objective/curve.ipynb #97898f77
 def cost_of_moving(
     y: Any,  # 0 and 1, shape (n_rows,), at least one row
     scores: Any,  # P(y=1), shape (n_rows,), in [0, 1]
@@ -109,7 +109,7 @@ def cost_of_moving(
                       "cost_per_1000": float(1000 * paid[:, place + 1].mean()), "more": ends["value"], "low": ends["low"], "high": ends["high"]})
     return table
 
-# %% ../../nbs/lib/objective/curve.ipynb #e0723330
+# %% ../../nbs/lib/objective/curve.ipynb #f009cb55
 def tuned_factor(
     y: Any,  # 0 and 1 of validation rows, shape (n_rows,), at least one row
     scores: Any,  # P(y=1) of the same rows, shape (n_rows,)
@@ -145,6 +145,8 @@ def threshold_note(
     asked = f"{factor:.3g} times the odds" if 0 < factor < math.inf else "everybody to be decided positively" if factor == 0 else "nobody to be decided positively"
     asked += f", a threshold of {found['threshold']:.3g} in place of {costs.threshold:.3g}" if costs.n_rows is None and 0 < factor < math.inf else ""
     money = f"{amount(found['more'], '+')} per 1,000 decisions (95 % interval {amount(found['low'], '+')} to {amount(found['high'], '+')})"
+    if found["low"] == found["high"] == 0:
+        return False, f"The validation rows ask for {asked}, which costs the same on the test rows. Keep the threshold that follows from the costs."
     if found["high"] < 0:
         return True, (f"The validation rows ask for {asked}, and on the test rows that is cheaper too: {money}. The scores do not mean what they say; recalibrate them, "
                       "on rows that are neither trained nor tested on, and keep the threshold that follows from the costs.")
