@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SKILL', 'rung_names', 'make_rung', 'fit_rung', 'describe_rung', 'predictions_of', 'skill_of', 'importance_table']
 
-# %% ../../nbs/lib/models/rung.ipynb #448b5277
+# %% ../../nbs/lib/models/rung.ipynb #e6a5a3a5
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,7 +22,7 @@ from .linear import make_linear, make_logistic
 from .rule import IfThenClassifier, IfThenRegressor
 from ..objective.problem import AnyCosts, ErrorCosts
 
-# %% ../../nbs/lib/models/rung.ipynb #a21318c7
+# %% ../../nbs/lib/models/rung.ipynb #f68dd8e1
 def rung_names(
     problem: str,  # binary, multiclass or regression
     candidates: Iterable[str] | None = None,  # rungs as configured; None takes all
@@ -37,7 +37,7 @@ def rung_names(
         raise ConfigError(unknown_name("candidates", unknown[0], rungs))
     return [name for name in rungs if name in wanted]
 
-# %% ../../nbs/lib/models/rung.ipynb #1b3da08d
+# %% ../../nbs/lib/models/rung.ipynb #aba1f68f
 def _make_rule(
     roles: Roles,  # the table's roles
     costs: AnyCosts,  # what errors cost in the training rows
@@ -56,7 +56,7 @@ def make_rung(
     costs: AnyCosts,  # what errors cost in the training rows
     *,
     inverse_regularisation: float = 0.3,  # of the weighted sum, above 0; smaller means smaller weights
-    max_iter: int = 100,  # Newton steps of the logistic regression at most
+    logistic_max_iter: int = 100,  # Newton steps of the logistic regression at most
     seed: int = 0,  # of folds and histograms
     **trees: Any,  # settings of `make_boosted`
 ) -> Any:  # not fitted
@@ -73,7 +73,7 @@ def make_rung(
         return make_boosted(roles, seed=seed, quantile=quantile, **trees)
     if name == "linear":
         return make_linear(roles, inverse_regularisation, quantile, seed=seed)
-    return make_logistic(roles, inverse_regularisation, max_iter)
+    return make_logistic(roles, inverse_regularisation, logistic_max_iter)
 
 
 def fit_rung(
@@ -111,7 +111,7 @@ def describe_rung(
     kind = {"binary": "Logistic regression", "multiclass": "Multinomial logistic regression", "regression": "Ridge regression"}[roles.problem]
     return f"{kind} on ramps between quantiles and on categories{moved}."
 
-# %% ../../nbs/lib/models/rung.ipynb #9c516237
+# %% ../../nbs/lib/models/rung.ipynb #0b25711c
 def predictions_of(
     model: Any,  # fitted
     rows: pd.DataFrame,  # rows with the inputs, shape (n_rows, ...)
@@ -130,7 +130,7 @@ def predictions_of(
     full[:, np.asarray(model.classes_, dtype=int)] = probabilities
     return full
 
-# %% ../../nbs/lib/models/rung.ipynb #94017c0e
+# %% ../../nbs/lib/models/rung.ipynb #22371b64
 SKILL = {"binary": "AUC-ROC", "multiclass": "mean AUC-ROC, each class against the rest", "regression": "R²"}
 
 
