@@ -18,9 +18,10 @@ from .parameters import _fits
 def between(
     low: float,  # smallest value allowed
     high: float,  # largest value allowed
+    default: Any = MISSING,  # what holds where the file says nothing; without one the key has to be there
 ) -> Any:
     "Declare a number from `low` to `high`, both allowed."
-    return field(metadata={"low": low, "high": high})
+    return field(default=default, metadata={"low": low, "high": high})
 
 
 def one_of(
@@ -75,6 +76,16 @@ class ObjectiveConfig:
     class_costs: "list[str]" = field(default_factory=list)  # multiclass: lines ACTUAL -> PREDICTED = VALUE
     tolerance: float = between(0, float("inf"))
     gates: "list[str]"
+    business_figure: str = ""  # the figure that the cost stands for, in words
+    plain_rule: str = ""  # what is done today, a SQL expression over the columns; "" where nothing is
+    decisions_per_year: float = between(1e-3, 1e12, 1000.0)
+    model_cost_per_year: float = between(0, 1e12, 0.0)  # to run, watch, retrain and answer for a model
+    model_build_cost: float = between(0, 1e12, 0.0)  # once, spread over the horizon
+    horizon_years: float = between(0.01, 100, 1.0)
+    rule_cost_per_year: float = between(0, 1e12, 0.0)
+    max_latency_us: float = between(0, 1e15, 0.0)  # 99 of 100 answers, one row at a time; 0 is no limit
+    max_bytes: float = between(0, 1e15, 0.0)  # of the model's file
+    max_compute_us: float = between(0, 1e15, 0.0)  # processor time per answer
 
 
 @dataclass(kw_only=True)

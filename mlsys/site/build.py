@@ -22,7 +22,7 @@ from typing import Any
 from ..core import ConfigError, StageError, atomic_folder, explain, read_json, sha256_of, write_json
 from .check import Site, check_links, external_resources
 from .guide import guide_cells, run_guides
-from .layout import Page, home_toctree, index_pages, site_pages
+from .layout import Page, home_toctree, index_pages, site_pages, worth_text
 from .link import LinkMap, page_files
 from .page import clean_cells, library_cells, read_cells, rendered_docs
 from .stage import renew_prose, stage_cells
@@ -189,7 +189,7 @@ class Sources:
         from nbformat.v4 import new_markdown_cell
 
         run_guides(self.root, self.outputs)
-        files = {f"{name}.md": text.encode() for name, text in index_pages(self.pages).items()}
+        files = {f"{name}.md": text.encode() for name, text in index_pages(self.pages, worth_text(self.root)).items()}
         for page in self.pages:
             if page.source.endswith(".md"):
                 files[f"{page.name}.md"] = self.links.rewrite((self.root / page.source).read_text(encoding="utf-8"), page).encode()
