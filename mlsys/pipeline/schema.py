@@ -57,6 +57,8 @@ class DataConfig:
     exclude: "list[str]"
     derive: "list[str]"
     contract: str
+    on_violation: str = one_of("stop", "quarantine")
+    max_quarantined: float = between(0, 1)
     label_delay_days: int = between(0, 3650)
     rows_in_time_order: bool
 
