@@ -60,7 +60,7 @@ def show_audit(
     "Print a report on one screen."
     from rich.console import Console
 
-    console = console or Console(soft_wrap=False)
+    console = console or Console(force_jupyter=False)
     facts = report.facts
     console.print(f"{report.source}: {facts['rows']:,} rows, {facts['columns']} columns, target {facts['target']} ({facts['problem']}). {facts['clock_why']}", markup=False, highlight=False)
     parts = [("Findings", report.standing, "cure", "bold red"), ("Accepted", report.accepted_findings, report.accepted, "bold yellow"), ("Notes", report.notes, "cure", "bold")]
