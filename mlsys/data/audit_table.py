@@ -143,6 +143,14 @@ def _rows_view(subject: Subject, part: np.ndarray | None, identifiers: Sequence[
     return [*notes, *audit_parts(parts, columns=columns, group=group, time=by_time), *([] if group else audit_group(subject, "", skip))], counts
 
 
+def _whole_repeats(whole: Mapping[str, int]) -> list[Finding]:
+    "Note the duplicates of a source of which the table is a sample."
+    rows, exact = whole["rows_in_source"], whole["exact_duplicates"]
+    what = f"{exact:,} of {rows:,} rows repeat an earlier row exactly."
+    cure = "Drop the copies before the split, or keep each with its twin on one side."
+    return [Finding("duplicate-rows", "rows", "data", "L1.4", what, cure, stands=False, evidence=dict(whole))] if exact else []
+
+
 def _columns_view(subject: Subject, clock: Clock | None, skip: Sequence[str]) -> list[Finding]:
     "Ask all questions about columns that need no model."
     found = audit_times(subject, clock, skip) if clock else []
@@ -166,6 +174,7 @@ def audit_table(
     exclude: Sequence[str] = (),  # columns that are no inputs
     part: Sequence[str] | None = None,  # "train", "validation" or "test" for each row; None where there is no split yet
     rows_in_time_order: bool | None = None,  # whether the order of the rows is a clock; None to find out
+    whole: Mapping[str, int] | None = None,  # of a sample: rows_in_source and exact_duplicates of the whole source
     max_rows: int = 50_000,  # rows that models see
     seed: int = 0,  # seed of every draw and model
 ) -> Audit:
@@ -189,6 +198,8 @@ def audit_table(
     findings += _columns_view(subject, clock, [*identifiers, *([group] if group else [])])
     skip = [*identifiers, *([group] if group else []), *[finding.where for finding in findings if finding.rule == "clock-again"]]
     inputs = inputs_of(subject, clock, skip)
+    if whole:
+        findings, counts = [*_whole_repeats(whole), *[finding for finding in findings if finding.rule != "duplicate-rows"]], counts | dict(whole)
     divided = divisions(subject, clock, part, group=group, inputs=inputs, max_rows=max_rows, seed=seed)
     audit = _with_models(subject, findings, clock, divided, inputs, seed)
     return replace(audit, facts=audit.facts | counts | {"group": group, "identifiers": list(identifiers), "excluded": list(exclude)})
