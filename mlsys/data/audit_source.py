@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from .audit_rows import row_hashes
-from .reader import join_reports
 from .source import WHOLE_BYTES, Sampler, read_source, source_files, stream_source
 
 # %% ../../nbs/lib/data/audit_source.ipynb #4277d5b1
@@ -35,15 +34,13 @@ def sample_and_count(
     **options: Any,  # as in `read_source`, without a query
 ) -> tuple[pd.DataFrame, dict[str, int]]:  # the sample in the order of the source; rows and exact duplicates of the whole
     "Read a uniform sample, and count the duplicates among all rows, in one pass."
-    sampler, readers, hashes = Sampler(max_rows, seed), {}, []
+    sampler, readers, hashes = Sampler(max_rows, seed), [], []
     for reader, piece in stream_source(path, **options):
-        readers[id(reader)] = reader
+        readers = readers or [reader]
         sampler.add(piece)
         part = piece.to_pandas()
         hashes.append(row_hashes(part, list(part.columns)))
-    readers = list(readers.values())
     table = readers[0].finish(sampler.table()[0])
-    join_reports([reader.report() for reader in readers])  # refuses files that do not belong together
     return table, {"rows_in_source": sampler.rows, "exact_duplicates": count_repeats(hashes)}
 
 # %% ../../nbs/lib/data/audit_source.ipynb #017390f0

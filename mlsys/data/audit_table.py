@@ -134,7 +134,8 @@ def _rows_view(subject: Subject, part: np.ndarray | None, identifiers: Sequence[
         notes, counts = audit_repeats(whole, identifiers)
         return [*notes, *audit_group(subject, group, skip)], counts
     notes, counts = audit_repeats(whole[part != "test"], identifiers)
-    ordered = whole.assign(**{"the order of rows": clock.rank}) if clock else whole
+    ordered = whole.assign(**{subject.target: subject.y})  # labels that differ by a full stop are one
+    ordered = ordered.assign(**{"the order of rows": clock.rank}) if clock else ordered
     parts = {name: ordered[part == name] for name in dict.fromkeys(part) if name}
     columns = [name for name in whole.columns if name not in identifiers]
     by_time = "the order of rows" if clock and clock.given else ""
