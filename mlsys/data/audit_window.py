@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AGGREGATIONS', 'DEFINITION', 'STEPS', 'BEYOND', 'Window', 'parse_window', 'Span', 'faults', 'audit_windows']
 
-# %% ../../nbs/lib/data/audit_window.ipynb #91e663af
+# %% ../../nbs/lib/data/audit_window.ipynb #f3e67bdc
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from .contract import parse_time
 from .finding import Finding
 from .roles import require_columns
 
-# %% ../../nbs/lib/data/audit_window.ipynb #fe3af45b
+# %% ../../nbs/lib/data/audit_window.ipynb #c38b2f6f
 AGGREGATIONS = ("count", "sum", "mean", "min", "max")
 DEFINITION = re.compile(
     r"\s*(?P<feature>[^=]+?)\s*=\s*(?P<how>\w+)\(\s*(?P<value>[^)]*?)\s*\)\s+by\s+(?P<entity>\S+)"
@@ -59,7 +59,7 @@ def parse_window(
     delay = parse_distance(match["delay"], match["delay_unit"], line) if match["delay"] else pd.Timedelta(0)
     return Window(match["feature"], match["how"], match["value"], match["entity"], length, delay, match["known_at"] or "", bool(match["without"]))
 
-# %% ../../nbs/lib/data/audit_window.ipynb #5e13909c
+# %% ../../nbs/lib/data/audit_window.ipynb #b8049f56
 @dataclass(frozen=True)
 class Span:
     "Which events a row may count, from its own moment."
@@ -172,7 +172,7 @@ def _joined(
         result = connection.execute(f"SELECT row, {', '.join(columns)} FROM asked LEFT JOIN given USING (entity) GROUP BY row ORDER BY row").df()
     return {span.name: result[f"v{position}"].to_numpy(dtype="float64", na_value=np.nan) for position, span in enumerate(spans)}
 
-# %% ../../nbs/lib/data/audit_window.ipynb #9b1498a0
+# %% ../../nbs/lib/data/audit_window.ipynb #e960e196
 def _days(distance: pd.Timedelta) -> str:  # distance: in time
     "Write a distance as a person would."
     return f"{distance / pd.Timedelta('1D'):g} days" if distance % pd.Timedelta("1h") == pd.Timedelta(0) else str(distance)
@@ -221,7 +221,7 @@ def faults(
         different.setdefault((span.start, span.end, span.is_open, span.of_day, span.checks_known or not window.known_at), span)
     return list(different.values())
 
-# %% ../../nbs/lib/data/audit_window.ipynb #d0b6ee31
+# %% ../../nbs/lib/data/audit_window.ipynb #16befb21
 def _equal(
     stored: np.ndarray,  # as the table holds it
     computed: np.ndarray,  # anew
@@ -314,7 +314,7 @@ def _explain(
     best = max(usual, key=lambda name: share[name]) if harmless.any() else ""
     return {name: matches[name] & ~harmless for name in late}, harmless, best
 
-# %% ../../nbs/lib/data/audit_window.ipynb #5ab64524
+# %% ../../nbs/lib/data/audit_window.ipynb #fcfd9880
 def _with_time(
     table: pd.DataFrame,  # a table
     name: str,  # its clock
