@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AGGREGATIONS', 'DEFINITION', 'STEPS', 'BEYOND', 'Window', 'parse_window', 'Span', 'faults', 'audit_windows']
 
-# %% ../../nbs/lib/data/audit_window.ipynb #f3e67bdc
+# %% ../../nbs/lib/data/audit_window.ipynb #c2faf2f2
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from .contract import parse_time
 from .finding import Finding
 from .roles import require_columns
 
-# %% ../../nbs/lib/data/audit_window.ipynb #c38b2f6f
+# %% ../../nbs/lib/data/audit_window.ipynb #02e2b676
 AGGREGATIONS = ("count", "sum", "mean", "min", "max")
 DEFINITION = re.compile(
     r"\s*(?P<feature>[^=]+?)\s*=\s*(?P<how>\w+)\(\s*(?P<value>[^)]*?)\s*\)\s+by\s+(?P<entity>\S+)"
@@ -59,7 +59,7 @@ def parse_window(
     delay = parse_distance(match["delay"], match["delay_unit"], line) if match["delay"] else pd.Timedelta(0)
     return Window(match["feature"], match["how"], match["value"], match["entity"], length, delay, match["known_at"] or "", bool(match["without"]))
 
-# %% ../../nbs/lib/data/audit_window.ipynb #b8049f56
+# %% ../../nbs/lib/data/audit_window.ipynb #d79655a6
 @dataclass(frozen=True)
 class Span:
     "Which events a row may count, from its own moment."
@@ -172,10 +172,14 @@ def _joined(
         result = connection.execute(f"SELECT row, {', '.join(columns)} FROM asked LEFT JOIN given USING (entity) GROUP BY row ORDER BY row").df()
     return {span.name: result[f"v{position}"].to_numpy(dtype="float64", na_value=np.nan) for position, span in enumerate(spans)}
 
-# %% ../../nbs/lib/data/audit_window.ipynb #e960e196
+# %% ../../nbs/lib/data/audit_window.ipynb #51b5a2b6
 def _days(distance: pd.Timedelta) -> str:  # distance: in time
     "Write a distance as a person would."
-    return f"{distance / pd.Timedelta('1D'):g} days" if distance % pd.Timedelta("1h") == pd.Timedelta(0) else str(distance)
+    for unit in ("day", "hour", "minute"):
+        number = distance / pd.Timedelta(1, unit)
+        if number == round(number, 1) and number >= 1:
+            return f"{number:g} {unit}" + "s" * (number != 1)
+    return str(distance)
 
 
 STEPS = ("1h", "6h", "12h", "1D", "2D", "3D", "4D", "5D", "6D", "7D", "10D", "14D", "21D", "30D", "60D", "90D")
@@ -221,7 +225,7 @@ def faults(
         different.setdefault((span.start, span.end, span.is_open, span.of_day, span.checks_known or not window.known_at), span)
     return list(different.values())
 
-# %% ../../nbs/lib/data/audit_window.ipynb #16befb21
+# %% ../../nbs/lib/data/audit_window.ipynb #71a6489c
 def _equal(
     stored: np.ndarray,  # as the table holds it
     computed: np.ndarray,  # anew
@@ -252,8 +256,9 @@ def _check_window(
     if equal.all():
         return result
     rest, held = table[~equal], stored[~equal]
-    late, harmless, usual = _explain(recompute, events, rest, held, window, spans, event_time, time, tolerance)
-    fault = max((span.name for span in spans if span.is_late), key=lambda name: int(late[name].sum()))
+    others = np.flatnonzero(equal)[:: max(int(equal.sum()) // 1000, 1)]
+    late, harmless, usual = _explain(recompute, events, rest, held, table.iloc[others], stored[others], window, spans, event_time, time, tolerance)
+    fault = next(iter(late))
     differing = int((~harmless).sum())
     explained = late[fault]
     beyond = _beyond(events, rest, held, window, event_time, time, tolerance) & ~harmless
@@ -296,25 +301,28 @@ def _explain(
     events: pd.DataFrame,  # the events
     rest: pd.DataFrame,  # the rows that differ
     held: np.ndarray,  # their stored values
+    others: pd.DataFrame,  # some rows that do not differ
+    held_by_others: np.ndarray,  # their stored values
     window: Window,  # the definition
     spans: list[Span],  # the declared one first
     event_time: str,  # the events' time
     time: str,  # the rows' time
     tolerance: float,  # relative
-) -> tuple[dict[str, np.ndarray], np.ndarray, str]:  # rows that a fault explains and nothing harmless does, by fault; rows that something harmless explains; what that is
+) -> tuple[dict[str, np.ndarray], np.ndarray, str]:  # rows that a fault explains and nothing harmless does, by fault, the likeliest first; rows that something harmless explains; what that is
     "Say what explains the rows that differ."
     own = recompute(events, rest, window, spans[:1], event_time, time, with_ties=True)
-    tried = own | recompute(events, rest, window, spans[1:], event_time, time)
-    matches = {name: _equal(held, values, tolerance) for name, values in tried.items()}
-    late = {span.name for span in spans if span.is_late}
-    usual = [name for name in matches if name not in late]
-    share = {name: matches[name].mean() for name in usual}
-    # A stale value explains a difference only if it explains most of them: among many spans one always fits some row by chance.
-    harmless = np.any([matches[name] for name in usual if name in own or share[name] >= 0.5], axis=0)
-    best = max(usual, key=lambda name: share[name]) if harmless.any() else ""
-    return {name: matches[name] & ~harmless for name in late}, harmless, best
+    tried = recompute(events, pd.concat([rest, others]), window, spans[1:], event_time, time)
+    matches = {name: _equal(held, values, tolerance) for name, values in own.items()} | {name: _equal(held, values[: len(rest)], tolerance) for name, values in tried.items()}
+    fits = {name: _equal(held_by_others, values[len(rest):], tolerance).mean() if len(others) else 1.0 for name, values in tried.items()}
+    late = [span.name for span in spans if span.is_late]
+    # Among many spans one always fits some row by chance: a harmless one counts only if it made the whole column.
+    usual = [name for name in matches if name in own or name not in late and matches[name].mean() >= 0.5 and fits[name] >= 0.99]
+    harmless = np.any([matches[name] for name in usual], axis=0)
+    best = max(usual, key=lambda name: matches[name].sum()) if harmless.any() else ""
+    found = {name: matches[name] & ~harmless for name in late}
+    return dict(sorted(found.items(), key=lambda item: (-round(item[1].sum() / max(len(rest), 1), 3), -round(fits[item[0]], 3)))), harmless, best
 
-# %% ../../nbs/lib/data/audit_window.ipynb #fcfd9880
+# %% ../../nbs/lib/data/audit_window.ipynb #3a5bd5b5
 def _with_time(
     table: pd.DataFrame,  # a table
     name: str,  # its clock

@@ -150,7 +150,8 @@ def test_each_fault_is_found_and_named(line):
     from mlsys.data.audit_window import _joined
 
     events, window = events_of(n=300), parse_window(line)
-    within_data = [span for span in faults(window)[1:] if span.end is None or abs(span.end) <= 10 * DAY]
+    # An hour more or less hardly ever holds an event here, and days beyond the last event hold none.
+    within_data = [span for span in faults(window)[1:] if "hour" not in span.name and (span.end is None or abs(span.end) <= 10 * DAY)]
     assert len(within_data) > 20
     for span in within_data[::2]:
         stored = _joined(events, events, window, [span], "at", "at")[span.name]
@@ -203,6 +204,6 @@ def test_the_handbooks_own_features_are_proven_and_shifted_ones_are_not(real_dat
     assert (proof["rows"] == 134_215).all() and (proof["rows"] - proof["equal"] <= 2).all()
     risk = next(line for line in lines if "RISK_7DAY" in line)
     findings, proof = audit_windows(rows, raw, [risk.replace("after 7 days", "after 8 days")], **clock)
-    assert proof.iloc[0]["verdict"] == "violated" and "1 days" in proof.iloc[0]["difference"] and findings[0].stands
+    assert proof.iloc[0]["verdict"] == "violated" and "1 day" in proof.iloc[0]["difference"] and findings[0].stands
     findings, proof = audit_windows(rows, raw, [risk.replace(" known after 7 days", "")], **clock)
     assert not findings and proof.iloc[0]["verdict"] == "proven" and proof.iloc[0]["difference"] == "is 7 days old"
