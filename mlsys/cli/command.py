@@ -97,3 +97,6 @@ def docs(
 
     root = project_root()
     build_site(root, root / output)
+
+# %% ../../nbs/lib/cli/command.ipynb #5ce46cb3
+import mlsys.cli.data
