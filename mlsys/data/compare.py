@@ -6,7 +6,7 @@
 __all__ = ['FACTORS', 'RULES', 'holm', 'share_p_value', 'has_moved', 'find_renamed', 'unit_factor', 'Change', 'compare_profiles',
            'compare_tables', 'profile_of', 'compare_contracts', 'compare_sources']
 
-# %% ../../nbs/lib/data/compare.ipynb #63f98cb6
+# %% ../../nbs/lib/data/compare.ipynb #c4aec51f
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,9 +20,10 @@ import pandas as pd
 from ..core import ConfigError, explain
 from .contract import ColumnContract, Contract, load_contract, missing_words
 from .infer import propose_contract
-from .profile import ColumnProfile, Profile, profile_source, profile_table
+from .oddity import propose_missing_values
+from .profile import ColumnProfile, Profile, profile_source, profile_table, read_as_missing
 
-# %% ../../nbs/lib/data/compare.ipynb #81ed0939
+# %% ../../nbs/lib/data/compare.ipynb #536115b5
 def holm(
     p_values: Sequence[float],  # one for each test
 ) -> np.ndarray:  # adjusted, in the same order
@@ -60,7 +61,7 @@ def has_moved(
     odds, new_odds = share / (1 - share) if share < 1 else np.inf, new_share / (1 - new_share) if new_share < 1 else np.inf
     return not 1 / 1.5 <= (new_odds / odds if odds else np.inf) <= 1.5 if share != new_share else False
 
-# %% ../../nbs/lib/data/compare.ipynb #69640844
+# %% ../../nbs/lib/data/compare.ipynb #47a043f7
 def _likeness(
     old: ColumnProfile,  # a column that is gone
     new: ColumnProfile,  # a column that is new
@@ -92,7 +93,7 @@ def find_renamed(
             renamed[before] = after
     return renamed
 
-# %% ../../nbs/lib/data/compare.ipynb #3bacd931
+# %% ../../nbs/lib/data/compare.ipynb #1ebed109
 FACTORS = (10, 100, 1000, 1e6, 1e9, 12, 24, 60, 3600, 86_400, 2.54, 0.4536, 1.609)  # between units that people mix up
 
 
@@ -111,7 +112,7 @@ def unit_factor(
     near = [factor for known in FACTORS for factor in (known, 1 / known) if abs(np.log(middle / factor)) < (0.1 if known >= 10 else 0.02)]
     return min(near, key=lambda factor: abs(np.log(middle / factor))) if near else 1.0
 
-# %% ../../nbs/lib/data/compare.ipynb #e7d2cccd
+# %% ../../nbs/lib/data/compare.ipynb #7fa1a923
 @dataclass(frozen=True)
 class Change:
     "One difference between two deliveries."
@@ -183,7 +184,7 @@ def _compare_column(old: ColumnProfile, new: ColumnProfile, item: ColumnContract
         changes.append(Change(old.name, "order of rows", "times never go back", "times go back", True))
     return changes
 
-# %% ../../nbs/lib/data/compare.ipynb #875ad14c
+# %% ../../nbs/lib/data/compare.ipynb #8b4cc771
 def compare_profiles(
     old: Profile,  # before
     new: Profile,  # now
@@ -218,7 +219,7 @@ def compare_tables(
     "List what changed between two tables."
     return compare_profiles(profile_table(old), profile_table(new), contract, alpha)
 
-# %% ../../nbs/lib/data/compare.ipynb #6ec650a6
+# %% ../../nbs/lib/data/compare.ipynb #3a786723
 def profile_of(
     contract: Contract,  # a contract
 ) -> Profile:
@@ -282,7 +283,7 @@ def _is_looser(
         return before is not None and (after is None or ((after < before) if rule.startswith("min") else (after > before)))
     return (not before and bool(after)) if rule == "nullable" else (bool(before) and not after) if rule in ("unique", "monotone") else True
 
-# %% ../../nbs/lib/data/compare.ipynb #0bb3e2c1
+# %% ../../nbs/lib/data/compare.ipynb #796f5b9d
 def compare_sources(
     old: Path | str,  # a file, folder or pattern, or a contract (.yaml)
     new: Path | str,  # the same of the later delivery
@@ -297,7 +298,10 @@ def compare_sources(
         return compare_contracts(load_contract(old), load_contract(new))
     if written[1]:
         raise ConfigError(explain("NEW", str(new), "data, where OLD is data", "Compare the contract with the data: the contract first."))
-    if written[0]:
-        promised = load_contract(old)
-        return compare_profiles(profile_of(promised), profile_source(new, **options), promised, alpha)
-    return compare_profiles(profile_source(old, **options), profile_source(new, **options), contract, alpha)
+    profiles = [profile_source(path, **options) for path in (old, new)[int(written[0]):]]
+    markers = sorted({marker for profile in profiles for marker in propose_missing_values(profile)} - set(options.get("missing_values", ())))
+    profiles = [read_as_missing(profile, markers) for profile in profiles]
+    promised = load_contract(old) if written[0] else contract
+    changes = compare_profiles(profile_of(promised) if written[0] else profiles[0], profiles[-1], promised, alpha)
+    changes.attrs["read_as_missing"] = markers  # what was taken for a missing value without being told
+    return changes
