@@ -100,3 +100,6 @@ def docs(
 
 
 import mlsys.cli.audit  # noqa: F401  (its command attaches itself)
+
+# %% ../../nbs/lib/cli/command.ipynb #5ce46cb3
+import mlsys.cli.data
