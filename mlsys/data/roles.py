@@ -17,9 +17,9 @@ from ..core import ConfigError, explain, read_json, unknown_name, write_json
 class Roles:
     "Which column of a table plays which part."
 
-    target: str  # name of the column to predict, encoded 0 and 1
-    positive_label: str  # how the source wrote the outcome encoded as 1
-    negative_label: str  # how the source wrote the outcome encoded as 0
+    target: str  # name of the column to predict: 0 and 1 (binary), codes (multiclass) or numbers (regression)
+    positive_label: str  # how the source wrote the outcome encoded as 1; "" unless the problem is binary
+    negative_label: str  # how the source wrote the outcome encoded as 0; "" unless the problem is binary
     time: str = ""  # when the decision was taken; "" if the table has no clock
     group: str = ""  # who or what returns in several rows; "" if every row stands alone
     sensitive: list[str] = field(default_factory=list)  # columns to assess by; inputs only if listed below too
@@ -27,9 +27,14 @@ class Roles:
     categorical: list[str] = field(default_factory=list)  # inputs that are categories
     label_delay_days: int = 0  # days from a decision until its label is known, 0 or more
     rows_in_time_order: bool = False  # rows stand in time order although no column says when
+    problem: str = "binary"  # binary, multiclass or regression
+    classes: list[str] = field(default_factory=list)  # labels in the order of their codes; empty for a quantity
+    cost_columns: list[str] = field(default_factory=list)  # columns that price single rows; kept, never inputs
 
     def __post_init__(self):
-        for name in ("sensitive", "numeric", "categorical"):
+        if self.problem == "binary" and not self.classes:
+            object.__setattr__(self, "classes", [self.negative_label, self.positive_label])
+        for name in ("sensitive", "numeric", "categorical", "classes", "cost_columns"):
             object.__setattr__(self, name, list(getattr(self, name)))
         _check_roles(self)
 
@@ -40,8 +45,8 @@ class Roles:
 
     @property
     def columns(self) -> list[str]:
-        "Every column that has a part, each once: features, sensitive, group, time, target."
-        names = [*self.features, *self.sensitive, self.group, self.time, self.target]
+        "Every column that has a part, each once: features, sensitive, prices, group, time, target."
+        names = [*self.features, *self.sensitive, *self.cost_columns, self.group, self.time, self.target]
         return list(dict.fromkeys(name for name in names if name))
 
     def save(self, path: Path | str) -> None:  # path: a JSON file to write
@@ -69,6 +74,15 @@ def _check_roles(
             raise ConfigError(explain(part, name, "a column that is not a feature", f"Take {name!r} out of the features."))
     if roles.target in (roles.time, roles.group, *roles.sensitive):
         raise ConfigError(explain("target", roles.target, "a column that is not also the time, the group or a sensitive column"))
+    priced = sorted({*roles.cost_columns} & {roles.target, *roles.features})
+    if priced:
+        raise ConfigError(explain("cost_columns", priced, "columns that are neither the target nor an input",
+                                  "What a row costs is known too late to decide by, or would decide alone."))
+    if roles.problem not in ("binary", "multiclass", "regression"):
+        raise ConfigError(explain("problem", roles.problem, "binary, multiclass, regression"))
+    if (roles.problem == "regression") == bool(roles.classes) or (roles.problem == "binary" and len(roles.classes) != 2):
+        allowed = {"binary": "two labels", "multiclass": "two labels or more", "regression": "no labels"}[roles.problem]
+        raise ConfigError(explain("classes", roles.classes, f"{allowed}, because the problem is {roles.problem}"))
     if roles.label_delay_days < 0:
         raise ConfigError(explain("label_delay_days", roles.label_delay_days, "0 or more days"))
 

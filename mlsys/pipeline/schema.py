@@ -8,7 +8,7 @@ __all__ = ['RUNGS', 'GROUPS', 'between', 'one_of', 'DataConfig', 'ObjectiveConfi
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell2
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from ..core import ConfigError, explain, unknown_name
@@ -46,6 +46,7 @@ class DataConfig:
     missing_values: "list[str]"
     target: str
     positive_label: str
+    problem: str = one_of("auto", "binary", "multiclass", "regression")
     time: str
     group: str
     sensitive: "list[str]"
@@ -63,10 +64,13 @@ class ObjectiveConfig:
 
     statement: str
     unit: str
-    cost_true_positive: float
-    cost_false_positive: float
-    cost_false_negative: float
-    cost_true_negative: float
+    cost_true_positive: "float | str" = 0.0  # binary: a number, or the column in which each row has a price of its own
+    cost_false_positive: "float | str" = 1.0
+    cost_false_negative: "float | str" = 1.0
+    cost_true_negative: "float | str" = 0.0
+    cost_under: "float | str" = 1.0  # regression: of one unit of under-estimation, and of over-estimation
+    cost_over: "float | str" = 1.0
+    class_costs: "list[str]" = field(default_factory=list)  # multiclass: lines ACTUAL -> PREDICTED = VALUE
     tolerance: float = between(0, float("inf"))
     gates: "list[str]"
 
@@ -164,6 +168,8 @@ def _group_faults(group: str, schema: type, values: Mapping) -> list[str]:
     for name, item in known.items():
         where = f"conf/{group}: {group}.{name}"
         kind = item.type if isinstance(item.type, str) else item.type.__name__
+        if name not in values and (item.default is not MISSING or item.default_factory is not MISSING):
+            continue
         if name not in values:
             faults.append(explain(where, None, f"a value of type {kind}", f"Add `{name}:` to the file."))
         elif not any(_fits(option, values[name]) for option in kind.split(" | ")):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from mlsys.core import ConfigError, ContractError
 from mlsys.data.roles import Roles
-from mlsys.data.table import describe_columns, encode_target, note_groups, prepare_table, rate_over_time
+from mlsys.data.table import describe_columns, note_groups, prepare_table, rate_over_time
+from mlsys.data.target import encode_target
 
 
 def source(n=40, **columns):
