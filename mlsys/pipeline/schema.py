@@ -40,8 +40,10 @@ class DataConfig:
     openml: str
     openml_version: int = between(0, 1000)
     query: str
+    encoding: str
     delimiter: str
     has_header: bool
+    decimal: str
     columns: "list[str]"
     missing_values: "list[str]"
     target: str

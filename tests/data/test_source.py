@@ -221,9 +221,9 @@ def test_line_numbers_count_lines_inside_quotes(write):
 
 
 def test_not_utf8_has_its_line(write):
-    message = failing(lambda: read_source(write("name,age\nAnna,3\nJosé,4\n".encode("latin-1"))), "Line 3", "0xe9", "iconv")
+    message = failing(lambda: read_source(write("name,age\nAnna,3\nJosé,4\n".encode("latin-1")), encoding="utf-8"), "Line 3", "0xe9", "iconv")
     assert "Jos" not in message
-    failing(lambda: read_source(write("a,b\n1,2\n".encode("utf-16"))), "UTF-8")
+    failing(lambda: read_source(write("a,b\n1,2\n".encode("utf-16")), encoding="utf-8"), "UTF-8")
 
 
 def test_duplicate_names(write):
