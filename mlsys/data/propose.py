@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['WORDS', 'AGES', 'LABELS', 'plain_words', 'Facts', 'facts_of', 'Candidate', 'Choice', 'propose_target',
-           'propose_positive', 'propose_problem', 'propose_time', 'propose_order', 'propose_entity',
-           'propose_sensitive', 'age_groups', 'propose_excluded', 'Proposal', 'propose_roles']
+           'propose_positive', 'propose_time', 'propose_order', 'propose_entity', 'propose_sensitive', 'age_groups',
+           'propose_excluded', 'Proposal', 'propose_roles']
 
-# %% ../../nbs/lib/data/propose.ipynb #61691986
+# %% ../../nbs/lib/data/propose.ipynb #8743bb0a
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ import pandas as pd
 from ..core import ConfigError
 from .contract import as_text, parse_time
 
-# %% ../../nbs/lib/data/propose.ipynb #90009986
+# %% ../../nbs/lib/data/propose.ipynb #f01ae9a1
 WORDS = {
     "target": """target label labels class y outcome response ziel zielgrosse zielvariable klasse ergebnis cible etiquette classe resultat objetivo etiqueta clase resultado
         bersaglio etichetta esito alvo rotulo doel doelvariabele klasse uitkomst cel klasa wynik mal utfall цель метка класс 目标 标签 类别 目的変数 ラベル クラス""",
@@ -46,7 +46,7 @@ WORDS = {
 }
 AGES = set("age alter edad eta idade leeftijd wiek alder возраст 年龄 年齢".split())
 
-# %% ../../nbs/lib/data/propose.ipynb #498dddd5
+# %% ../../nbs/lib/data/propose.ipynb #07343b16
 def plain_words(
     name: str,  # a column's name
 ) -> list[str]:
@@ -58,7 +58,7 @@ def plain_words(
 
 _WORDS = {part: {word for text in words.split() for word in plain_words(text)} for part, words in WORDS.items()}
 
-# %% ../../nbs/lib/data/propose.ipynb #9bc06557
+# %% ../../nbs/lib/data/propose.ipynb #9f642c3b
 @dataclass(frozen=True)
 class Facts:
     "What a proposal needs to know of one column."
@@ -82,7 +82,7 @@ class Facts:
         names = [*self.words, "".join(self.words)]
         return any(name in _WORDS[part] or name.endswith(long) or name.startswith(long) for name in names)
 
-# %% ../../nbs/lib/data/propose.ipynb #6eb5a067
+# %% ../../nbs/lib/data/propose.ipynb #6fa1f18f
 def _kind(
     column: pd.Series,  # any column
 ) -> str:
@@ -113,7 +113,7 @@ def _reads_as_time(
         return False
     return True
 
-# %% ../../nbs/lib/data/propose.ipynb #d3cbcfe4
+# %% ../../nbs/lib/data/propose.ipynb #72b2fd5a
 def facts_of(
     table: pd.DataFrame,  # any table
 ) -> list[Facts]:
@@ -133,7 +133,7 @@ def facts_of(
         ))
     return found
 
-# %% ../../nbs/lib/data/propose.ipynb #f6ffe2f9
+# %% ../../nbs/lib/data/propose.ipynb #76f4af13
 @dataclass(frozen=True)
 class Candidate:
     "One column for one part."
@@ -170,7 +170,7 @@ def _choice(part: str, scored: Iterable[tuple[str, float, list[str]]], **limits:
     made = [Candidate(name, round(min(score, 1.0), 2), "; ".join(reasons)) for name, score, reasons in scored if reasons and score > 0]
     return Choice(part, sorted(made, key=lambda item: -item.score), **limits)
 
-# %% ../../nbs/lib/data/propose.ipynb #f00c7687
+# %% ../../nbs/lib/data/propose.ipynb #818a7969
 LABELS = [({"yes", "true", "1", "y", "t", "bad", "default", "defaulted", "churn", "churned", "fraud", "spam", "positive", "pos", "sick", "failed", "failure", "lost", "ja", "oui", "si", "sim", "tak",
             "да", "是", "はい"},
            {"no", "false", "0", "-1", "n", "f", "good", "paid", "stayed", "ham", "negative", "neg", "healthy", "ok", "won", "nein", "non", "nao", "nee", "nie", "нет", "否", "いいえ"})]
@@ -184,11 +184,11 @@ def _bare(label: str) -> str:
 
 def _is_key(item: Facts) -> bool:
     "Say whether a column numbers or names the rows."
-    named = bool(item.words) and (item.words[-1] in _WORDS["key"] or item.words[-1].endswith(("nummer", "numero", "number")))
+    named = item.has_key_name
     return item.is_sequence or (item.n_values == item.n_rows > 20 and item.kind in ("text", "whole") and (named or item.kind == "text")) \
         or (named and item.kind in ("text", "whole") and item.n_values > 1000)
 
-# %% ../../nbs/lib/data/propose.ipynb #382776f3
+# %% ../../nbs/lib/data/propose.ipynb #da6c6ff5
 def _score_target(item: Facts, nameless: bool) -> tuple[str, float, list[str]]:
     "Say how much a column looks like an outcome."
     if item.n_values < 2 or item.kind == "time" or _is_key(item) or (item.kind == "text" and item.n_values > 50):
@@ -218,15 +218,20 @@ def _score_target(item: Facts, nameless: bool) -> tuple[str, float, list[str]]:
         score, reasons = score - 0.2, [*reasons, f"but {item.missing / item.n_rows:.0%} of it is missing"]
     return item.name, score, reasons
 
-
+# %% ../../nbs/lib/data/propose.ipynb #d85e3ecd
 def propose_target(
     facts: Sequence[Facts],  # what `facts_of` returns
 ) -> Choice:
     "Say which columns may be the outcome."
     nameless = all(re.fullmatch(r"(column|v|x|attribute|field|var)_?\d+", item.name, re.IGNORECASE) for item in facts)
-    return _choice("target", (_score_target(item, nameless) for item in facts), enough=0.5, lead=0.1)
+    scored = {name: (score, reasons) for name, score, reasons in (_score_target(item, nameless) for item in facts) if reasons}
+    for name, (score, reasons) in scored.items():
+        whole = next((other for other in scored if other != name and scored[other][0] >= 0.5 and name.startswith(other)), "")
+        if whole:
+            scored[name] = (score - 0.2, [*reasons, f"but it seems to be a detail of {whole}"])
+    return _choice("target", ((name, *item) for name, item in scored.items()), enough=0.5, lead=0.1)
 
-# %% ../../nbs/lib/data/propose.ipynb #97bfc77a
+# %% ../../nbs/lib/data/propose.ipynb #de7f945f
 def propose_positive(
     column: pd.Series,  # a target with two values
 ) -> tuple[str, str]:  # the label, and why
@@ -241,23 +246,7 @@ def propose_positive(
     rarer = labels[-1]
     return rarer, f"the rarer outcome, {counts.iloc[-1] / counts.sum():.1%} of the rows"
 
-
-def propose_problem(
-    column: pd.Series,  # the target
-) -> tuple[str, str]:  # "binary", "multiclass" or "regression", and why
-    "Say what kind of outcome a column holds."
-    values = column.dropna()
-    n_values = int(as_text(values).str.strip().str.removesuffix(".").nunique()) if _kind(column) in ("text", "bool") else int(values.nunique())
-    if n_values <= 2:
-        return "binary", f"{n_values} values"
-    kind = _kind(column)
-    if kind == "number" or (kind == "whole" and n_values > 20):
-        return "regression", f"numbers with {n_values:,} different values"
-    if kind == "whole" and n_values / max(len(values), 1) > 0.2:
-        return "regression", f"{n_values} different whole numbers in {len(values)} rows"
-    return "multiclass", f"{n_values} values"
-
-# %% ../../nbs/lib/data/propose.ipynb #cb9f4bc3
+# %% ../../nbs/lib/data/propose.ipynb #3520f1db
 def _score_time(item: Facts) -> tuple[str, float, list[str]]:
     "Say how much a column looks like the time of the decision."
     if item.kind != "time" or item.n_values < 2 or item.missing:
@@ -290,13 +279,13 @@ def propose_order(
             return item.name, f"`{item.name}` never falls from row to row, and its name is that of a time"
     return "", ""
 
-# %% ../../nbs/lib/data/propose.ipynb #067e4af0
+# %% ../../nbs/lib/data/propose.ipynb #ddeff970
 def _score_entity(item: Facts) -> tuple[str, float, list[str]]:
     "Say how much a column looks like somebody who returns."
     if item.kind not in ("text", "whole") or item.missing or item.n_values < 10 or item.n_values >= item.n_rows or item.is_sequence:
         return item.name, 0.0, []
-    is_key, is_person = item.has("key"), item.has("entity")
-    if not is_person and not is_key and not any(word.endswith("id") and word[:-2] in _WORDS["entity"] for word in item.words):
+    is_key, is_person = item.has_key_name, item.has("entity")
+    if not is_person and not is_key:
         return item.name, 0.0, []
     rows = item.n_rows / item.n_values
     score = 0.4 * bool(is_person) + 0.2 * bool(is_key) + (0.2 if item.n_values >= 0.01 * item.n_rows else 0.0)
@@ -309,7 +298,9 @@ def propose_entity(
     "Say which columns may name who returns."
     return _choice("entity", map(_score_entity, facts), enough=0.55, lead=0.1)
 
-# %% ../../nbs/lib/data/propose.ipynb #9b85aba9
+# %% ../../nbs/lib/data/propose.ipynb #46520e19
+_ORIGINS = {"white", "black", "asian", "hispanic", "latino", "caucasian", "african", "indian", "native", "pacific"}
+_COLOURS = {"red", "blue", "green", "grey", "gray", "silver", "yellow", "brown", "orange"}
 _SEXES = {"male", "female", "man", "woman", "men", "women", "mann", "frau", "mannlich", "weiblich", "homme", "femme", "hombre", "mujer", "maschio", "femmina", "homem", "mulher"}
 
 
@@ -324,6 +315,8 @@ def propose_sensitive(
             found[item.name] = "its name"
         elif item.kind == "text" and item.n_values <= 10 and len(words & _SEXES) >= 2:
             found[item.name] = "its values name women and men"
+        elif item.kind == "text" and item.n_values <= 10 and len(words & _ORIGINS) >= 2 and not words & _COLOURS:
+            found[item.name] = "its values name where people come from"
     return found
 
 
@@ -335,7 +328,7 @@ def age_groups(
     quoted = '"' + name.replace('"', '""') + '"'
     return f"{new} = CASE WHEN {quoted} < 30 THEN 'under 30' WHEN {quoted} < 45 THEN '30 to 44' WHEN {quoted} < 60 THEN '45 to 59' ELSE '60 or over' END"
 
-
+# %% ../../nbs/lib/data/propose.ipynb #1e271041
 def propose_excluded(
     facts: Sequence[Facts],  # what `facts_of` returns
     taken: Iterable[str] = (),  # columns that have a part already
@@ -345,7 +338,7 @@ def propose_excluded(
     reason = {True: "a running number", False: "a key: it names, it does not measure"}
     return {item.name: reason[item.is_sequence] for item in facts if item.name not in taken and _is_key(item)}
 
-# %% ../../nbs/lib/data/propose.ipynb #06fcd539
+# %% ../../nbs/lib/data/propose.ipynb #6891866a
 @dataclass(frozen=True)
 class Proposal:
     "Who plays which part, as far as the table shows it."

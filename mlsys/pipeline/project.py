@@ -6,7 +6,7 @@
 __all__ = ['yaml_entry', 'data_option', 'constant_cost', 'objective_option', 'environment_record', 'write_files', 'start_history',
            'refuse_folder', 'inside_repository', 'make_project']
 
-# %% ../../nbs/lib/pipeline/project.ipynb #139a0c4b
+# %% ../../nbs/lib/pipeline/project.ipynb #199d7b08
 import importlib.metadata
 import json
 import os
@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from .plan import Plan, safe_file
 from .schema import DataConfig, ObjectiveConfig
 from .template import managed_files, template_root, write_record
 
-# %% ../../nbs/lib/pipeline/project.ipynb #9b11e865
+# %% ../../nbs/lib/pipeline/project.ipynb #445dadef
 def _scalar(value: Any) -> str:
     "Write one plain value as YAML on one line."
     value = value.replace("${", "\\${") if isinstance(value, str) else value
@@ -48,6 +48,8 @@ def yaml_entry(
 
 def _neutral(item: Any) -> Any:
     "Return the neutral value of a key of the schema."
+    if item.default is not MISSING:
+        return item.default
     kind = item.type if isinstance(item.type, str) else item.type.__name__
     if kind.startswith("list"):
         return []
@@ -56,7 +58,7 @@ def _neutral(item: Any) -> Any:
         return "auto" if "auto" in options else options[0]
     return {"str": "", "bool": False, "int": max(int(item.metadata.get("low", 0)), 0), "float": 0.0}.get(kind.split(" | ")[0], "")
 
-# %% ../../nbs/lib/pipeline/project.ipynb #a3734c3a
+# %% ../../nbs/lib/pipeline/project.ipynb #17726e25
 _DATA_WORDS = {
     "path": "the file in this project, tracked by data.dvc", "query": "one SELECT over the table `source`; empty takes all of it", "delimiter": "of a text file; empty means: find out",
     "columns": "names by position that replace those of the file", "missing_values": "texts that stand for a missing value", "target": "the column to predict",
@@ -79,14 +81,14 @@ def data_option(
     known = {
         "name": plan.name, "path": path, "test_path": test_path, "openml_version": 1, "target": plan.target, "positive_label": plan.positive, "time": plan.time, "group": plan.entity,
         "sensitive": plan.sensitive, "exclude": plan.exclude, "derive": plan.derive, "contract": f"conf/contract/{plan.name}.yaml", "rows_in_time_order": plan.rows_in_time_order,
-        "problem": plan.problem, **{key: options[key] for key in ("query", "delimiter", "has_header", "columns", "missing_values")},
+        "problem": plan.problem, **{key: options[key] for key in ("query", "encoding", "delimiter", "has_header", "columns", "missing_values") if key in options},
     }
     lines = [f"# {plan.title}: which column plays which part. Proposed by `mlsys new`; every line is yours to change, then run `mlsys compose`."]
     lines += [f"# {part}: {why}" for part, why in plan.reasons.items() if why]
     lines += [yaml_entry(item.name, known.get(item.name, _neutral(item)), _DATA_WORDS.get(item.name, "")) for item in fields(DataConfig)]
     return "\n".join(line.replace("\n", " ") if line.startswith("#") else line for line in lines) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #4b262c47
+# %% ../../nbs/lib/pipeline/project.ipynb #dd089da6
 def _round(value: float) -> float:
     "Round to two significant digits."
     return float(f"{value:.2g}")
@@ -114,7 +116,7 @@ _GATES = {
     "regression": (["latency_p99_us <= 1000000"], ["saving_per_1000 >= 0       # not worse than always naming the same number"]),
 }
 
-# %% ../../nbs/lib/pipeline/project.ipynb #dc250dd5
+# %% ../../nbs/lib/pipeline/project.ipynb #0103662c
 def objective_option(
     plan: Plan,  # the decisions
 ) -> str:
@@ -131,7 +133,7 @@ def objective_option(
     lines.append(yaml_entry("gates", gates, "what a model must reach; these hold for any sane model, so write your own before you look at results"))
     return _OBJECTIVE_TEXT.format(title=plan.title.replace("\n", " ")) + "\n".join([*lines, *(f"#  - {line}" for line in stricter)]) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #caae16e1
+# %% ../../nbs/lib/pipeline/project.ipynb #69207504
 def environment_record() -> str:
     "Return the versions of everything that the installed mlsys needs, one a line."
     from packaging.requirements import Requirement
@@ -156,7 +158,7 @@ def environment_record() -> str:
     head = [f"# The versions with which mlsys {mine} made this project. mlsys is installed from its repository, never from an index by this name."]
     return "\n".join([*head, *(f"{name}=={version}" for name, version in sorted(versions.items()))]) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #259678fc
+# %% ../../nbs/lib/pipeline/project.ipynb #7c5269e4
 def _fill(text: str, values: Mapping[str, str]) -> str:
     "Put values in place of {{name}}."
     for key, value in values.items():
@@ -188,7 +190,7 @@ def _copy(source: Path, folder: Path) -> str:
         shutil.copyfile(source, target)
     return f"{folder.name}/{target.name}"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #44cb52f2
+# %% ../../nbs/lib/pipeline/project.ipynb #db9fe9c3
 def write_files(
     root: Path,  # the project's folder
     plan: Plan,  # the decisions
@@ -212,7 +214,7 @@ def write_files(
     write_text(root / ".mlsys" / "local.mk", f"MADE_BY := {mine if mine.is_file() else shutil.which('mlsys') or ''}\n")
     write_params(compose((), root), root)
 
-# %% ../../nbs/lib/pipeline/project.ipynb #388f890d
+# %% ../../nbs/lib/pipeline/project.ipynb #2dd97375
 def _call(root: Path, *command: str, must: bool = True) -> subprocess.CompletedProcess:
     "Run a command in the project; raise with its own words if it fails and must not."
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "GIT_TERMINAL_PROMPT": "0"}
@@ -227,7 +229,7 @@ def _dvc(root: Path, *arguments: str) -> None:
     "Run DVC of this environment."
     _call(root, sys.executable, "-m", "dvc", *arguments)
 
-# %% ../../nbs/lib/pipeline/project.ipynb #e935cbe5
+# %% ../../nbs/lib/pipeline/project.ipynb #8c0a096a
 def start_history(
     root: Path,  # the new project's folder
     inside: bool = False,  # it lies inside a repository already
@@ -257,7 +259,7 @@ def start_history(
     _call(root, git, "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null", "commit", "--quiet", "-m", f"Begin with mlsys {mlsys.__version__}")
     return ["git and DVC are set up, and the first commit is made"]
 
-# %% ../../nbs/lib/pipeline/project.ipynb #9c52c8fa
+# %% ../../nbs/lib/pipeline/project.ipynb #29adf55b
 def refuse_folder(
     folder: Path,  # where the project shall be
 ) -> None:
