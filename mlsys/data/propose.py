@@ -7,7 +7,7 @@ __all__ = ['WORDS', 'AGES', 'LABELS', 'plain_words', 'Facts', 'facts_of', 'Candi
            'propose_positive', 'propose_time', 'propose_order', 'propose_entity', 'propose_sensitive', 'age_groups',
            'propose_excluded', 'Proposal', 'propose_roles']
 
-# %% ../../nbs/lib/data/propose.ipynb #8743bb0a
+# %% ../../nbs/lib/data/propose.ipynb #2ed094ab
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ import pandas as pd
 from ..core import ConfigError
 from .contract import as_text, parse_time
 
-# %% ../../nbs/lib/data/propose.ipynb #f01ae9a1
+# %% ../../nbs/lib/data/propose.ipynb #dc0bede6
 WORDS = {
     "target": """target label labels class y outcome response ziel zielgrosse zielvariable klasse ergebnis cible etiquette classe resultat objetivo etiqueta clase resultado
         bersaglio etichetta esito alvo rotulo doel doelvariabele klasse uitkomst cel klasa wynik mal utfall цель метка класс 目标 标签 类别 目的変数 ラベル クラス""",
@@ -46,7 +46,7 @@ WORDS = {
 }
 AGES = set("age alter edad eta idade leeftijd wiek alder возраст 年龄 年齢".split())
 
-# %% ../../nbs/lib/data/propose.ipynb #07343b16
+# %% ../../nbs/lib/data/propose.ipynb #4a8d9dea
 def plain_words(
     name: str,  # a column's name
 ) -> list[str]:
@@ -58,7 +58,7 @@ def plain_words(
 
 _WORDS = {part: {word for text in words.split() for word in plain_words(text)} for part, words in WORDS.items()}
 
-# %% ../../nbs/lib/data/propose.ipynb #9f642c3b
+# %% ../../nbs/lib/data/propose.ipynb #0f30ddf5
 @dataclass(frozen=True)
 class Facts:
     "What a proposal needs to know of one column."
@@ -71,7 +71,7 @@ class Facts:
     missing: int  # rows without a value
     rarest: float  # share of the rarest value among the rows with one; 0 for more than 50 values
     labels: tuple[str, ...]  # its values as text, most frequent first; () for more than 50
-    is_sorted: bool  # no value is lower than the one before, and not all are alike
+    falls: float  # share of the rows with a lower value than the row before; 1 where values are missing or all alike
     is_sequence: bool  # whole numbers, each one more than the one before
     place: int  # 0 for the first column
     last: bool  # the last column
@@ -82,7 +82,13 @@ class Facts:
         names = [*self.words, "".join(self.words)]
         return any(name in _WORDS[part] or name.endswith(long) or name.startswith(long) for name in names)
 
-# %% ../../nbs/lib/data/propose.ipynb #6fa1f18f
+    @property
+    def has_key_name(self) -> bool:
+        "Whether the name ends as that of a key: customer_id, Kundennummer, userid."
+        last = self.words[-1] if self.words else ""
+        return last in _WORDS["key"] or last.endswith(("nummer", "numero", "number")) or (last.endswith("id") and last[:-2] in _WORDS["entity"])
+
+# %% ../../nbs/lib/data/propose.ipynb #680a6eaa
 def _kind(
     column: pd.Series,  # any column
 ) -> str:
@@ -113,7 +119,7 @@ def _reads_as_time(
         return False
     return True
 
-# %% ../../nbs/lib/data/propose.ipynb #72b2fd5a
+# %% ../../nbs/lib/data/propose.ipynb #d7753475
 def facts_of(
     table: pd.DataFrame,  # any table
 ) -> list[Facts]:
@@ -124,16 +130,17 @@ def facts_of(
         n_values = int(column.nunique())
         counts = as_text(column).value_counts() if 0 < n_values <= 50 else pd.Series(dtype="int64")
         numbers = pd.to_numeric(column) if kind in ("number", "whole") else None
-        is_sorted = n_values > 1 and not column.isna().any() and bool(column.is_monotonic_increasing) if kind != "bool" else False
+        sortable = n_values > 1 and kind in ("number", "whole", "time") and not column.isna().any()
+        falls = float((column.iloc[1:].to_numpy() < column.iloc[:-1].to_numpy()).mean()) if sortable else 1.0
         steps = numbers.diff().dropna() if kind == "whole" and not column.isna().any() and len(column) > 1 else pd.Series(dtype="float64")
         found.append(Facts(
             str(name), tuple(plain_words(name)), kind, len(column), n_values, int(column.isna().sum()),
-            float(counts.min() / counts.sum()) if len(counts) else 0.0, tuple(map(str, counts.index)), is_sorted,
+            float(counts.min() / counts.sum()) if len(counts) else 0.0, tuple(map(str, counts.index)), falls,
             bool(len(steps) and (steps == 1).all()), place, place == len(table.columns) - 1,
         ))
     return found
 
-# %% ../../nbs/lib/data/propose.ipynb #76f4af13
+# %% ../../nbs/lib/data/propose.ipynb #7bada9c5
 @dataclass(frozen=True)
 class Candidate:
     "One column for one part."
@@ -170,7 +177,7 @@ def _choice(part: str, scored: Iterable[tuple[str, float, list[str]]], **limits:
     made = [Candidate(name, round(min(score, 1.0), 2), "; ".join(reasons)) for name, score, reasons in scored if reasons and score > 0]
     return Choice(part, sorted(made, key=lambda item: -item.score), **limits)
 
-# %% ../../nbs/lib/data/propose.ipynb #818a7969
+# %% ../../nbs/lib/data/propose.ipynb #3b79af83
 LABELS = [({"yes", "true", "1", "y", "t", "bad", "default", "defaulted", "churn", "churned", "fraud", "spam", "positive", "pos", "sick", "failed", "failure", "lost", "ja", "oui", "si", "sim", "tak",
             "да", "是", "はい"},
            {"no", "false", "0", "-1", "n", "f", "good", "paid", "stayed", "ham", "negative", "neg", "healthy", "ok", "won", "nein", "non", "nao", "nee", "nie", "нет", "否", "いいえ"})]
@@ -188,7 +195,7 @@ def _is_key(item: Facts) -> bool:
     return item.is_sequence or (item.n_values == item.n_rows > 20 and item.kind in ("text", "whole") and (named or item.kind == "text")) \
         or (named and item.kind in ("text", "whole") and item.n_values > 1000)
 
-# %% ../../nbs/lib/data/propose.ipynb #da6c6ff5
+# %% ../../nbs/lib/data/propose.ipynb #b2cbe290
 def _score_target(item: Facts, nameless: bool) -> tuple[str, float, list[str]]:
     "Say how much a column looks like an outcome."
     if item.n_values < 2 or item.kind == "time" or _is_key(item) or (item.kind == "text" and item.n_values > 50):
@@ -218,7 +225,7 @@ def _score_target(item: Facts, nameless: bool) -> tuple[str, float, list[str]]:
         score, reasons = score - 0.2, [*reasons, f"but {item.missing / item.n_rows:.0%} of it is missing"]
     return item.name, score, reasons
 
-# %% ../../nbs/lib/data/propose.ipynb #d85e3ecd
+# %% ../../nbs/lib/data/propose.ipynb #4d3c9ed1
 def propose_target(
     facts: Sequence[Facts],  # what `facts_of` returns
 ) -> Choice:
@@ -231,7 +238,7 @@ def propose_target(
             scored[name] = (score - 0.2, [*reasons, f"but it seems to be a detail of {whole}"])
     return _choice("target", ((name, *item) for name, item in scored.items()), enough=0.5, lead=0.1)
 
-# %% ../../nbs/lib/data/propose.ipynb #de7f945f
+# %% ../../nbs/lib/data/propose.ipynb #5aec6531
 def propose_positive(
     column: pd.Series,  # a target with two values
 ) -> tuple[str, str]:  # the label, and why
@@ -246,7 +253,7 @@ def propose_positive(
     rarer = labels[-1]
     return rarer, f"the rarer outcome, {counts.iloc[-1] / counts.sum():.1%} of the rows"
 
-# %% ../../nbs/lib/data/propose.ipynb #3520f1db
+# %% ../../nbs/lib/data/propose.ipynb #caa5de4d
 def _score_time(item: Facts) -> tuple[str, float, list[str]]:
     "Say how much a column looks like the time of the decision."
     if item.kind != "time" or item.n_values < 2 or item.missing:
@@ -258,7 +265,7 @@ def _score_time(item: Facts) -> tuple[str, float, list[str]]:
         score, reasons = score + 0.15, [*reasons, "its name is that of a beginning"]
     if item.has("later"):
         score, reasons = score - 0.3, [*reasons, "but its name is that of an end, or of a birth"]
-    if item.is_sorted:
+    if item.falls == 0:
         score, reasons = score + 0.15, [*reasons, "the rows are in its order"]
     return item.name, score, reasons
 
@@ -275,11 +282,11 @@ def propose_order(
 ) -> tuple[str, str]:  # the column that shows it and the reason; two empty texts where nothing does
     "Say whether the rows stand in time order although no column holds dates."
     for item in facts:
-        if item.is_sorted and item.kind in ("number", "whole") and item.has("time") and item.n_values > 10:
-            return item.name, f"`{item.name}` never falls from row to row, and its name is that of a time"
+        if item.falls <= 0.001 and item.kind in ("number", "whole") and item.has("time") and item.n_values > 10:
+            return item.name, f"`{item.name}` {'never falls' if item.falls == 0 else 'hardly ever falls'} from row to row, and its name is that of a time"
     return "", ""
 
-# %% ../../nbs/lib/data/propose.ipynb #ddeff970
+# %% ../../nbs/lib/data/propose.ipynb #338ae732
 def _score_entity(item: Facts) -> tuple[str, float, list[str]]:
     "Say how much a column looks like somebody who returns."
     if item.kind not in ("text", "whole") or item.missing or item.n_values < 10 or item.n_values >= item.n_rows or item.is_sequence:
@@ -298,7 +305,7 @@ def propose_entity(
     "Say which columns may name who returns."
     return _choice("entity", map(_score_entity, facts), enough=0.55, lead=0.1)
 
-# %% ../../nbs/lib/data/propose.ipynb #46520e19
+# %% ../../nbs/lib/data/propose.ipynb #0da42ff1
 _ORIGINS = {"white", "black", "asian", "hispanic", "latino", "caucasian", "african", "indian", "native", "pacific"}
 _COLOURS = {"red", "blue", "green", "grey", "gray", "silver", "yellow", "brown", "orange"}
 _SEXES = {"male", "female", "man", "woman", "men", "women", "mann", "frau", "mannlich", "weiblich", "homme", "femme", "hombre", "mujer", "maschio", "femmina", "homem", "mulher"}
@@ -328,7 +335,7 @@ def age_groups(
     quoted = '"' + name.replace('"', '""') + '"'
     return f"{new} = CASE WHEN {quoted} < 30 THEN 'under 30' WHEN {quoted} < 45 THEN '30 to 44' WHEN {quoted} < 60 THEN '45 to 59' ELSE '60 or over' END"
 
-# %% ../../nbs/lib/data/propose.ipynb #1e271041
+# %% ../../nbs/lib/data/propose.ipynb #3c6811d4
 def propose_excluded(
     facts: Sequence[Facts],  # what `facts_of` returns
     taken: Iterable[str] = (),  # columns that have a part already
@@ -338,7 +345,7 @@ def propose_excluded(
     reason = {True: "a running number", False: "a key: it names, it does not measure"}
     return {item.name: reason[item.is_sequence] for item in facts if item.name not in taken and _is_key(item)}
 
-# %% ../../nbs/lib/data/propose.ipynb #6891866a
+# %% ../../nbs/lib/data/propose.ipynb #8d08d4f6
 @dataclass(frozen=True)
 class Proposal:
     "Who plays which part, as far as the table shows it."

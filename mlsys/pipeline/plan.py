@@ -6,7 +6,7 @@
 __all__ = ['MARKERS', 'WEAK_MARKERS', 'NUMBER', 'FORMS', 'Ask', 'safe_name', 'library_of', 'safe_file', 'find_markers',
            'date_forms', 'Reading', 'read_as_it_comes', 'Plan', 'candidates_text', 'refuse', 'make_plan']
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #9569000c
+# %% ../../nbs/lib/pipeline/plan.ipynb #bb759b1c
 import keyword
 import re
 import sys
@@ -39,7 +39,7 @@ from ..data.source import read_source, source_files
 from ..data.target import resolve_problem
 from ..data.text import TextReader
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #41d3b374
+# %% ../../nbs/lib/pipeline/plan.ipynb #b8cb140c
 def safe_name(
     text: str,  # any text
     fallback: str = "table",  # what to use where nothing is left
@@ -68,7 +68,7 @@ def safe_file(
     kept = [suffix for suffix in suffixes if re.fullmatch(r"\w{1,10}", suffix, re.ASCII)]
     return ".".join([re.sub(r"[^A-Za-z0-9_-]+", "_", unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()).strip("_") or "table", *kept])
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #69234f26
+# %% ../../nbs/lib/pipeline/plan.ipynb #e9517c51
 MARKERS = ("?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>", "(null)", "\\N")
 WEAK_MARKERS = ("-", "--", ".", "None", "none", "*")  # a value in some tables
 NUMBER = re.compile(r"[+-]?(\d[\d ]*[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
@@ -97,7 +97,7 @@ def find_markers(
                 weak_elsewhere.add(marker)
     return {marker: columns for marker, columns in found.items() if marker not in weak_elsewhere and (marker in MARKERS or columns)}
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #84bc6519
+# %% ../../nbs/lib/pipeline/plan.ipynb #38eae917
 def date_forms(
     table: pd.DataFrame,  # any table
 ) -> tuple[dict[str, str], dict[str, list[str]]]:  # the form by column; the forms of columns where more than one fits
@@ -115,7 +115,7 @@ def date_forms(
             (one if len(fits) == 1 else several)[str(name)] = fits[0] if len(fits) == 1 else fits
     return one, several
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #740e98d9
+# %% ../../nbs/lib/pipeline/plan.ipynb #e0cb4740
 @dataclass
 class Reading:
     "How a file is to be read, what came of it, and what was noticed."
@@ -139,7 +139,7 @@ def _unique_names(names: Sequence[str]) -> list[str]:
         made.append(new)
     return made
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #0fcaf2f4
+# %% ../../nbs/lib/pipeline/plan.ipynb #dd98b401
 def _names_repeat(path: Path, dialect: Dialect) -> bool:
     "Say whether the first row is a header in which a name stands twice; values that repeat come back in the rows below."
     if len(set(dialect.first_row)) == len(dialect.first_row):
@@ -197,7 +197,7 @@ def read_as_it_comes(
     notes += [f"{name} holds dates, but {' and '.join(forms[:3])} fit all of them: say which in data.derive" for name, forms in several.items()]
     return Reading(derive_columns(table, derive), options, derive, notes)
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #47da4fc3
+# %% ../../nbs/lib/pipeline/plan.ipynb #0695d38c
 @dataclass
 class Plan:
     "Every decision that a project needs, each with its reason."
@@ -230,7 +230,7 @@ class Plan:
         shown = ", ".join(self.exclude[:6]) + (f", ... ({len(self.exclude)} in all)" if len(self.exclude) > 6 else "")
         return rows + ([("no input", shown, self.reasons.get("exclude", ""))] if self.exclude else [])
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #1a8b3f0a
+# %% ../../nbs/lib/pipeline/plan.ipynb #b7f613ce
 def candidates_text(
     choice: Choice,  # what was proposed
     option: str,  # the option that decides, such as `--target`
@@ -263,7 +263,7 @@ def _decide(said: str | None, choice: Choice, option: str, columns: Sequence[str
         return chosen, "you chose it" if chosen else "you said so"
     return "", {"time": "no column holds dates of a decision", "entity": "no column names somebody who returns"}[choice.part]
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #4ead88b0
+# %% ../../nbs/lib/pipeline/plan.ipynb #e8e896e6
 def _groups_of(table: pd.DataFrame, name: str) -> str:
     "Return the line of `data.derive` that puts a sensitive quantity into groups."
     new = next(made for made in (f"{name}_group", f"{name}_groups") if made not in table.columns)
@@ -288,7 +288,7 @@ def _assess(plan: Plan, names: Sequence[str], table: pd.DataFrame) -> pd.DataFra
         plan.sensitive.append(name)
     return table
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #8a618682
+# %% ../../nbs/lib/pipeline/plan.ipynb #1b597119
 def _check_target(plan: Plan, table: pd.DataFrame, said: str | None, problem: str | None) -> None:
     "Decide what kind of outcome it is, and which value a positive decision is right about."
     column = table[plan.target]
@@ -315,7 +315,7 @@ def _check_target(plan: Plan, table: pd.DataFrame, said: str | None, problem: st
         plan.positive, why = propose_positive(column)
         plan.reasons["target"] += f"; positive is {plan.positive}: {why}"
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #f7093c0c
+# %% ../../nbs/lib/pipeline/plan.ipynb #87c6ab5b
 def make_plan(
     folder: Path,  # the project's folder, for its name
     data: Path,  # the user's file or folder
@@ -356,7 +356,7 @@ def make_plan(
     plan.contract = _contract(table, plan)
     return plan
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #aac33546
+# %% ../../nbs/lib/pipeline/plan.ipynb #d1471f78
 def _without(choice: Choice, taken: Sequence[str]) -> Choice:
     "Return the choice without columns that have a part already."
     return Choice(choice.part, [item for item in choice.candidates if item.column not in taken], choice.enough, choice.lead)
