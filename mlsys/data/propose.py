@@ -7,7 +7,7 @@ __all__ = ['WORDS', 'AGES', 'LABELS', 'plain_words', 'Facts', 'facts_of', 'Candi
            'propose_positive', 'propose_time', 'propose_order', 'propose_entity', 'propose_sensitive', 'age_groups',
            'propose_excluded', 'Proposal', 'propose_roles']
 
-# %% ../../nbs/lib/data/propose.ipynb #2ed094ab
+# %% ../../nbs/lib/data/propose.ipynb #f2ed32ed
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ import pandas as pd
 from ..core import ConfigError
 from .contract import as_text, parse_time
 
-# %% ../../nbs/lib/data/propose.ipynb #dc0bede6
+# %% ../../nbs/lib/data/propose.ipynb #c82f338a
 WORDS = {
     "target": """target label labels class y outcome response ziel zielgrosse zielvariable klasse ergebnis cible etiquette classe resultat objetivo etiqueta clase resultado
         bersaglio etichetta esito alvo rotulo doel doelvariabele klasse uitkomst cel klasa wynik mal utfall цель метка класс 目标 标签 类别 目的変数 ラベル クラス""",
@@ -46,7 +46,7 @@ WORDS = {
 }
 AGES = set("age alter edad eta idade leeftijd wiek alder возраст 年龄 年齢".split())
 
-# %% ../../nbs/lib/data/propose.ipynb #4a8d9dea
+# %% ../../nbs/lib/data/propose.ipynb #23b94026
 def plain_words(
     name: str,  # a column's name
 ) -> list[str]:
@@ -58,7 +58,7 @@ def plain_words(
 
 _WORDS = {part: {word for text in words.split() for word in plain_words(text)} for part, words in WORDS.items()}
 
-# %% ../../nbs/lib/data/propose.ipynb #0f30ddf5
+# %% ../../nbs/lib/data/propose.ipynb #24f67de4
 @dataclass(frozen=True)
 class Facts:
     "What a proposal needs to know of one column."
@@ -88,7 +88,7 @@ class Facts:
         last = self.words[-1] if self.words else ""
         return last in _WORDS["key"] or last.endswith(("nummer", "numero", "number")) or (last.endswith("id") and last[:-2] in _WORDS["entity"])
 
-# %% ../../nbs/lib/data/propose.ipynb #680a6eaa
+# %% ../../nbs/lib/data/propose.ipynb #cf10e86a
 def _kind(
     column: pd.Series,  # any column
 ) -> str:
@@ -119,7 +119,7 @@ def _reads_as_time(
         return False
     return True
 
-# %% ../../nbs/lib/data/propose.ipynb #d7753475
+# %% ../../nbs/lib/data/propose.ipynb #43587f3f
 def facts_of(
     table: pd.DataFrame,  # any table
 ) -> list[Facts]:
@@ -140,7 +140,7 @@ def facts_of(
         ))
     return found
 
-# %% ../../nbs/lib/data/propose.ipynb #7bada9c5
+# %% ../../nbs/lib/data/propose.ipynb #bf23b26f
 @dataclass(frozen=True)
 class Candidate:
     "One column for one part."
@@ -177,7 +177,7 @@ def _choice(part: str, scored: Iterable[tuple[str, float, list[str]]], **limits:
     made = [Candidate(name, round(min(score, 1.0), 2), "; ".join(reasons)) for name, score, reasons in scored if reasons and score > 0]
     return Choice(part, sorted(made, key=lambda item: -item.score), **limits)
 
-# %% ../../nbs/lib/data/propose.ipynb #3b79af83
+# %% ../../nbs/lib/data/propose.ipynb #e7b8c272
 LABELS = [({"yes", "true", "1", "y", "t", "bad", "default", "defaulted", "churn", "churned", "fraud", "spam", "positive", "pos", "sick", "failed", "failure", "lost", "ja", "oui", "si", "sim", "tak",
             "да", "是", "はい"},
            {"no", "false", "0", "-1", "n", "f", "good", "paid", "stayed", "ham", "negative", "neg", "healthy", "ok", "won", "nein", "non", "nao", "nee", "nie", "нет", "否", "いいえ"})]
@@ -195,7 +195,7 @@ def _is_key(item: Facts) -> bool:
     return item.is_sequence or (item.n_values == item.n_rows > 20 and item.kind in ("text", "whole") and (named or item.kind == "text")) \
         or (named and item.kind in ("text", "whole") and item.n_values > 1000)
 
-# %% ../../nbs/lib/data/propose.ipynb #b2cbe290
+# %% ../../nbs/lib/data/propose.ipynb #003c61e9
 def _score_target(item: Facts, nameless: bool) -> tuple[str, float, list[str]]:
     "Say how much a column looks like an outcome."
     if item.n_values < 2 or item.kind == "time" or _is_key(item) or (item.kind == "text" and item.n_values > 50):
@@ -225,7 +225,7 @@ def _score_target(item: Facts, nameless: bool) -> tuple[str, float, list[str]]:
         score, reasons = score - 0.2, [*reasons, f"but {item.missing / item.n_rows:.0%} of it is missing"]
     return item.name, score, reasons
 
-# %% ../../nbs/lib/data/propose.ipynb #4d3c9ed1
+# %% ../../nbs/lib/data/propose.ipynb #579c5c08
 def propose_target(
     facts: Sequence[Facts],  # what `facts_of` returns
 ) -> Choice:
@@ -238,7 +238,7 @@ def propose_target(
             scored[name] = (score - 0.2, [*reasons, f"but it seems to be a detail of {whole}"])
     return _choice("target", ((name, *item) for name, item in scored.items()), enough=0.5, lead=0.1)
 
-# %% ../../nbs/lib/data/propose.ipynb #5aec6531
+# %% ../../nbs/lib/data/propose.ipynb #cc7fedea
 def propose_positive(
     column: pd.Series,  # a target with two values
 ) -> tuple[str, str]:  # the label, and why
@@ -253,7 +253,7 @@ def propose_positive(
     rarer = labels[-1]
     return rarer, f"the rarer outcome, {counts.iloc[-1] / counts.sum():.1%} of the rows"
 
-# %% ../../nbs/lib/data/propose.ipynb #caa5de4d
+# %% ../../nbs/lib/data/propose.ipynb #e239ce36
 def _score_time(item: Facts) -> tuple[str, float, list[str]]:
     "Say how much a column looks like the time of the decision."
     if item.kind != "time" or item.n_values < 2 or item.missing:
@@ -286,12 +286,12 @@ def propose_order(
             return item.name, f"`{item.name}` {'never falls' if item.falls == 0 else 'hardly ever falls'} from row to row, and its name is that of a time"
     return "", ""
 
-# %% ../../nbs/lib/data/propose.ipynb #338ae732
+# %% ../../nbs/lib/data/propose.ipynb #9d647f4e
 def _score_entity(item: Facts) -> tuple[str, float, list[str]]:
     "Say how much a column looks like somebody who returns."
     if item.kind not in ("text", "whole") or item.missing or item.n_values < 10 or item.n_values >= item.n_rows or item.is_sequence:
         return item.name, 0.0, []
-    is_key, is_person = item.has_key_name, item.has("entity")
+    is_key, is_person = item.has_key_name, item.has("entity") or item.words[-1:] and item.words[-1].removesuffix("id") in _WORDS["entity"]
     if not is_person and not is_key:
         return item.name, 0.0, []
     rows = item.n_rows / item.n_values
@@ -305,7 +305,7 @@ def propose_entity(
     "Say which columns may name who returns."
     return _choice("entity", map(_score_entity, facts), enough=0.55, lead=0.1)
 
-# %% ../../nbs/lib/data/propose.ipynb #0da42ff1
+# %% ../../nbs/lib/data/propose.ipynb #e873a72a
 _ORIGINS = {"white", "black", "asian", "hispanic", "latino", "caucasian", "african", "indian", "native", "pacific"}
 _COLOURS = {"red", "blue", "green", "grey", "gray", "silver", "yellow", "brown", "orange"}
 _SEXES = {"male", "female", "man", "woman", "men", "women", "mann", "frau", "mannlich", "weiblich", "homme", "femme", "hombre", "mujer", "maschio", "femmina", "homem", "mulher"}
@@ -335,7 +335,7 @@ def age_groups(
     quoted = '"' + name.replace('"', '""') + '"'
     return f"{new} = CASE WHEN {quoted} < 30 THEN 'under 30' WHEN {quoted} < 45 THEN '30 to 44' WHEN {quoted} < 60 THEN '45 to 59' ELSE '60 or over' END"
 
-# %% ../../nbs/lib/data/propose.ipynb #3c6811d4
+# %% ../../nbs/lib/data/propose.ipynb #0749494a
 def propose_excluded(
     facts: Sequence[Facts],  # what `facts_of` returns
     taken: Iterable[str] = (),  # columns that have a part already
@@ -345,7 +345,7 @@ def propose_excluded(
     reason = {True: "a running number", False: "a key: it names, it does not measure"}
     return {item.name: reason[item.is_sequence] for item in facts if item.name not in taken and _is_key(item)}
 
-# %% ../../nbs/lib/data/propose.ipynb #8d08d4f6
+# %% ../../nbs/lib/data/propose.ipynb #b2c3cd0a
 @dataclass(frozen=True)
 class Proposal:
     "Who plays which part, as far as the table shows it."
@@ -371,6 +371,7 @@ def propose_roles(
     facts = facts_of(table)
     target, time, entity = propose_target(facts), propose_time(facts), propose_entity(facts)
     taken = [choice.best.column for choice in (target, time, entity) if choice.best]
-    order = "" if time.best else propose_order(facts)[1]
+    clock, order = ("", "") if time.best else propose_order(facts)
     sensitive = {name: why for name, why in propose_sensitive(facts).items() if name not in taken}
-    return Proposal(target, time, entity, sensitive, propose_excluded(facts, taken), order)
+    excluded = propose_excluded(facts, taken) | ({clock: "the clock: every later row has a value that was never seen before"} if clock else {})
+    return Proposal(target, time, entity, sensitive, excluded, order)

@@ -300,7 +300,8 @@ def package_digest(
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
         name = path.relative_to(folder)
-        if name.name != "_modidx.py" and not name.parts[0].startswith("_template"):
+        counts = f"mlsys.{name.parts[0]}" not in INFRASTRUCTURE or name.as_posix() == "pipeline/digest.py"
+        if counts and name.name != "_modidx.py" and not name.parts[0].startswith("_"):
             content = path.read_bytes().replace(b"\r\n", b"\n")
             digest.update(f"{name.as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]

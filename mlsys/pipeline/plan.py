@@ -6,7 +6,7 @@
 __all__ = ['MARKERS', 'WEAK_MARKERS', 'NUMBER', 'FORMS', 'Ask', 'safe_name', 'library_of', 'safe_file', 'find_markers',
            'date_forms', 'Reading', 'read_as_it_comes', 'Plan', 'candidates_text', 'refuse', 'make_plan']
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #bb759b1c
+# %% ../../nbs/lib/pipeline/plan.ipynb #1cb5e749
 import keyword
 import re
 import sys
@@ -26,9 +26,7 @@ from mlsys.data.propose import (
     AGES,
     Choice,
     age_groups,
-    facts_of,
     plain_words,
-    propose_excluded,
     propose_positive,
     propose_roles,
 )
@@ -39,7 +37,7 @@ from ..data.source import read_source, source_files
 from ..data.target import resolve_problem
 from ..data.text import TextReader
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #b8cb140c
+# %% ../../nbs/lib/pipeline/plan.ipynb #1868ad8e
 def safe_name(
     text: str,  # any text
     fallback: str = "table",  # what to use where nothing is left
@@ -68,7 +66,7 @@ def safe_file(
     kept = [suffix for suffix in suffixes if re.fullmatch(r"\w{1,10}", suffix, re.ASCII)]
     return ".".join([re.sub(r"[^A-Za-z0-9_-]+", "_", unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()).strip("_") or "table", *kept])
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #e9517c51
+# %% ../../nbs/lib/pipeline/plan.ipynb #304bd96b
 MARKERS = ("?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>", "(null)", "\\N")
 WEAK_MARKERS = ("-", "--", ".", "None", "none", "*")  # a value in some tables
 NUMBER = re.compile(r"[+-]?(\d[\d ]*[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
@@ -97,7 +95,7 @@ def find_markers(
                 weak_elsewhere.add(marker)
     return {marker: columns for marker, columns in found.items() if marker not in weak_elsewhere and (marker in MARKERS or columns)}
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #38eae917
+# %% ../../nbs/lib/pipeline/plan.ipynb #524cb00e
 def date_forms(
     table: pd.DataFrame,  # any table
 ) -> tuple[dict[str, str], dict[str, list[str]]]:  # the form by column; the forms of columns where more than one fits
@@ -115,7 +113,7 @@ def date_forms(
             (one if len(fits) == 1 else several)[str(name)] = fits[0] if len(fits) == 1 else fits
     return one, several
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #e0cb4740
+# %% ../../nbs/lib/pipeline/plan.ipynb #0b074ad1
 @dataclass
 class Reading:
     "How a file is to be read, what came of it, and what was noticed."
@@ -139,7 +137,7 @@ def _unique_names(names: Sequence[str]) -> list[str]:
         made.append(new)
     return made
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #dd98b401
+# %% ../../nbs/lib/pipeline/plan.ipynb #3f5358ca
 def _names_repeat(path: Path, dialect: Dialect) -> bool:
     "Say whether the first row is a header in which a name stands twice; values that repeat come back in the rows below."
     if len(set(dialect.first_row)) == len(dialect.first_row):
@@ -197,7 +195,7 @@ def read_as_it_comes(
     notes += [f"{name} holds dates, but {' and '.join(forms[:3])} fit all of them: say which in data.derive" for name, forms in several.items()]
     return Reading(derive_columns(table, derive), options, derive, notes)
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #0695d38c
+# %% ../../nbs/lib/pipeline/plan.ipynb #70c38624
 @dataclass
 class Plan:
     "Every decision that a project needs, each with its reason."
@@ -230,7 +228,7 @@ class Plan:
         shown = ", ".join(self.exclude[:6]) + (f", ... ({len(self.exclude)} in all)" if len(self.exclude) > 6 else "")
         return rows + ([("no input", shown, self.reasons.get("exclude", ""))] if self.exclude else [])
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #b7f613ce
+# %% ../../nbs/lib/pipeline/plan.ipynb #ed329c3a
 def candidates_text(
     choice: Choice,  # what was proposed
     option: str,  # the option that decides, such as `--target`
@@ -263,7 +261,7 @@ def _decide(said: str | None, choice: Choice, option: str, columns: Sequence[str
         return chosen, "you chose it" if chosen else "you said so"
     return "", {"time": "no column holds dates of a decision", "entity": "no column names somebody who returns"}[choice.part]
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #e8e896e6
+# %% ../../nbs/lib/pipeline/plan.ipynb #efbd8081
 def _groups_of(table: pd.DataFrame, name: str) -> str:
     "Return the line of `data.derive` that puts a sensitive quantity into groups."
     new = next(made for made in (f"{name}_group", f"{name}_groups") if made not in table.columns)
@@ -288,7 +286,7 @@ def _assess(plan: Plan, names: Sequence[str], table: pd.DataFrame) -> pd.DataFra
         plan.sensitive.append(name)
     return table
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #1b597119
+# %% ../../nbs/lib/pipeline/plan.ipynb #78f68d21
 def _check_target(plan: Plan, table: pd.DataFrame, said: str | None, problem: str | None) -> None:
     "Decide what kind of outcome it is, and which value a positive decision is right about."
     column = table[plan.target]
@@ -315,7 +313,7 @@ def _check_target(plan: Plan, table: pd.DataFrame, said: str | None, problem: st
         plan.positive, why = propose_positive(column)
         plan.reasons["target"] += f"; positive is {plan.positive}: {why}"
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #87c6ab5b
+# %% ../../nbs/lib/pipeline/plan.ipynb #5477ef60
 def make_plan(
     folder: Path,  # the project's folder, for its name
     data: Path,  # the user's file or folder
@@ -350,13 +348,13 @@ def make_plan(
     wanted = list(sensitive) if sensitive is not None else [item for item in proposal.sensitive if item not in taken]
     plan.reasons["sensitive"] = "you said so" if sensitive is not None else "; ".join(f"{item}: {proposal.sensitive[item]}" for item in wanted)
     table = _assess(plan, wanted, table)
-    excluded = propose_excluded(facts_of(table), [*taken, *plan.sensitive, *plan.exclude])
+    excluded = {item: why for item, why in proposal.excluded.items() if item not in (*taken, *plan.sensitive, *plan.exclude)}
     plan.reasons["exclude"] = "; ".join([*(f"{item} gives its group away" for item in plan.exclude), *(f"{item}: {why}" for item, why in list(excluded.items())[:4])])
     plan.exclude += list(excluded)
     plan.contract = _contract(table, plan)
     return plan
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #d1471f78
+# %% ../../nbs/lib/pipeline/plan.ipynb #b7c7af61
 def _without(choice: Choice, taken: Sequence[str]) -> Choice:
     "Return the choice without columns that have a part already."
     return Choice(choice.part, [item for item in choice.candidates if item.column not in taken], choice.enough, choice.lead)
