@@ -97,3 +97,6 @@ def docs(
 
     root = project_root()
     build_site(root, root / output)
+
+
+import mlsys.cli.audit  # noqa: F401  (its command attaches itself)

@@ -6,7 +6,7 @@
 __all__ = ['DELIMITERS', 'CLEAN', 'NUMERIC', 'COMMA_PROOF', 'POINT_PROOF', 'PLAIN', 'cut_blanks', 'cut', 'cut_head',
            'sniff_delimiter', 'looks_like_header', 'find_decimal', 'Dialect', 'check_delimiter', 'find_dialect']
 
-# %% ../../nbs/lib/data/dialect.ipynb #ab5602a3
+# %% ../../nbs/lib/data/dialect.ipynb #a8f2384e
 import csv
 import io
 import re
@@ -18,7 +18,7 @@ from pathlib import Path
 from ..core import ConfigError, explain
 from .encoding import find_encoding, open_bytes, packing_of
 
-# %% ../../nbs/lib/data/dialect.ipynb #16cc29cc
+# %% ../../nbs/lib/data/dialect.ipynb #2bc860b8
 DELIMITERS = (",", ";", "\t", "|", " ", "^", "~", "¦", "\x01", "\x1f")  # in order of preference; " " stands for any run of blanks
 
 
@@ -58,7 +58,7 @@ def cut_head(
         return found
     return found
 
-# %% ../../nbs/lib/data/dialect.ipynb #52cc25d5
+# %% ../../nbs/lib/data/dialect.ipynb #206bf417
 CLEAN = re.compile(r"[^,;\t|]*|[+-]?\d{1,3}([.,' ]\d{3})*([.,]\d+)?|[+-]?\d+([.,]\d+)?")
 
 
@@ -88,7 +88,7 @@ def sniff_delimiter(
             best, best_score = delimiter, score
     return best
 
-# %% ../../nbs/lib/data/dialect.ipynb #c6ef5036
+# %% ../../nbs/lib/data/dialect.ipynb #7f7fd0bb
 NUMERIC = re.compile(r"[+-]?(\d+([.,' ]\d+)*|[.,]\d+)([eE][+-]?\d+)?%?")
 
 
@@ -119,10 +119,10 @@ def looks_like_header(
     score = sum(_vote(value, [row[i] for row in rest if row[i]]) for i, value in enumerate(first))
     return score > 0 or (score == 0 and not any(NUMERIC.fullmatch(value) for value in first))
 
-# %% ../../nbs/lib/data/dialect.ipynb #c57b505c
-COMMA_PROOF = re.compile(r"[+-]?(\d{1,3}([.' \u00a0]\d{3})+,\d+|(\d+,(\d{1,2}|\d{4,}))|0\d*,\d+|\d{4,},\d+|\d{1,3}(\.\d{3}){2,})")
-POINT_PROOF = re.compile(r"[+-]?(\d{1,3}([,' \u00a0]\d{3})+\.\d+|(\d*\.(\d{1,2}|\d{4,}))|0\d*\.\d+|\d{4,}\.\d+|\d{1,3}(,\d{3}){2,})([eE][+-]?\d+)?")
-PLAIN = re.compile(r"[+-]?\d[\d.,' \u00a0]*([eE][+-]?\d+)?|[+-]?[.,]\d+")
+# %% ../../nbs/lib/data/dialect.ipynb #96f0f7ce
+COMMA_PROOF = re.compile(r"[+-]?(\d{1,3}([.' \xa0]\d{3})+,\d+|(\d+,(\d{1,2}|\d{4,}))|0\d*,\d+|\d{4,},\d+|\d{1,3}(\.\d{3}){2,})")
+POINT_PROOF = re.compile(r"[+-]?(\d{1,3}([,' \xa0]\d{3})+\.\d+|(\d*\.(\d{1,2}|\d{4,}))|0\d*\.\d+|\d{4,}\.\d+|\d{1,3}(,\d{3}){2,})([eE][+-]?\d+)?")
+PLAIN = re.compile(r"[+-]?\d[\d.,' \xa0]*([eE][+-]?\d+)?|[+-]?[.,]\d+")
 
 
 def find_decimal(
@@ -138,7 +138,7 @@ def find_decimal(
         point += any(POINT_PROOF.fullmatch(value) for value in values)
     return "," if comma and not point else "." if point and not comma else ""
 
-# %% ../../nbs/lib/data/dialect.ipynb #30e4957d
+# %% ../../nbs/lib/data/dialect.ipynb #df1081fd
 @dataclass(frozen=True)
 class Dialect:
     "How a text table is written."
@@ -192,7 +192,7 @@ def check_delimiter(
         raise ConfigError(explain("data.delimiter", delimiter, 'one character, " " for any run of blanks, or "" to find out'))
     return delimiter
 
-# %% ../../nbs/lib/data/dialect.ipynb #6de6c769
+# %% ../../nbs/lib/data/dialect.ipynb #bbaf211c
 def _read_head(
     path: Path | str,  # a text file, plain or packed
     encoding: str,  # its encoding
