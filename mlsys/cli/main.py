@@ -38,7 +38,6 @@ def _dispatch(arguments: list[str]) -> None:
     if arguments[:1] == ["run"] and len(arguments) > 1 and not any(item.startswith("-") for item in arguments):
         run_plainly(arguments[1], arguments[2:])
         return
-    import mlsys.cli.new  # noqa: F401  (adds its commands to the app)
     from mlsys.cli.command import app
 
     app(arguments)

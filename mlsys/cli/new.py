@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['new', 'upgrade']
 
-# %% ../../nbs/lib/cli/new.ipynb #c98b7104
+# %% ../../nbs/lib/cli/new.ipynb #7394c930
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ import typer
 from .command import app
 from ..core import ConfigError, explain, project_root
 
-# %% ../../nbs/lib/cli/new.ipynb #bb222a13
+# %% ../../nbs/lib/cli/new.ipynb #a443643e
 def _at_terminal() -> bool:
     "Say whether a person can be asked."
     return sys.stdin.isatty() and sys.stdout.isatty()
@@ -38,14 +38,14 @@ def _split(text: str | None) -> list[str] | None:
     parts = [part.replace("\0", ",").strip() for part in text.replace("\\,", "\0").split(",")]
     return [part for part in parts if part and part.lower() != "none"]
 
-# %% ../../nbs/lib/cli/new.ipynb #3f33e6de
+# %% ../../nbs/lib/cli/new.ipynb #e56548d1
 def _show(plan, folder: Path) -> None:
     "Print the plan, one screen."
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 110)
-    rows, columns = plan.reading.table.shape
+    rows, columns = plan.reading.profile.rows, plan.reading.table.shape[1]
     console.print(f"{plan.source.name}: {rows:,} rows, {columns:,} columns", highlight=False, markup=False)
     for note in plan.notes:
         console.print(f"- {note}", highlight=False, markup=False)
@@ -67,7 +67,7 @@ def _large(path: Path, yes: bool) -> None:
         raise ConfigError(explain("--data", f"{size / (1 << 30):.1f} GB", "at most 1 GB without a word from you", f"{words}. Say --yes if there is room."))
     typer.confirm(f"{words}. Go on?", abort=True)
 
-# %% ../../nbs/lib/cli/new.ipynb #eb465159
+# %% ../../nbs/lib/cli/new.ipynb #50bc82fa
 @app.command()
 def new(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make; it must be new, or empty.", show_default=False)],
@@ -112,7 +112,7 @@ def new(
     make_project(folder, plan, typer.echo, also=[write_readme])
     typer.echo(f"Made {folder}. What an error costs is a placeholder: conf/objective/{plan.name}.yaml is yours to fill in.\nNext: cd {folder} && make repro")
 
-# %% ../../nbs/lib/cli/new.ipynb #8a132615
+# %% ../../nbs/lib/cli/new.ipynb #10e62df8
 @app.command()
 def upgrade():
     """Bring the files of a newer mlsys into a project; what you have touched is left alone.

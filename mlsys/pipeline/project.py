@@ -6,7 +6,7 @@
 __all__ = ['yaml_entry', 'data_option', 'constant_cost', 'objective_option', 'environment_record', 'write_files', 'start_history',
            'refuse_folder', 'inside_repository', 'make_project']
 
-# %% ../../nbs/lib/pipeline/project.ipynb #199d7b08
+# %% ../../nbs/lib/pipeline/project.ipynb #3757356c
 import importlib.metadata
 import json
 import os
@@ -21,13 +21,12 @@ from typing import Any
 import yaml
 
 from ..core import ConfigError, StageError, atomic_folder, explain, write_text
-from ..data.contract import Contract
 from .config import compose, write_params
 from .plan import Plan, safe_file
 from .schema import DataConfig, ObjectiveConfig
 from .template import managed_files, template_root, write_record
 
-# %% ../../nbs/lib/pipeline/project.ipynb #445dadef
+# %% ../../nbs/lib/pipeline/project.ipynb #238dbb85
 def _scalar(value: Any) -> str:
     "Write one plain value as YAML on one line."
     value = value.replace("${", "\\${") if isinstance(value, str) else value
@@ -58,7 +57,7 @@ def _neutral(item: Any) -> Any:
         return "auto" if "auto" in options else options[0]
     return {"str": "", "bool": False, "int": max(int(item.metadata.get("low", 0)), 0), "float": 0.0}.get(kind.split(" | ")[0], "")
 
-# %% ../../nbs/lib/pipeline/project.ipynb #17726e25
+# %% ../../nbs/lib/pipeline/project.ipynb #2d970f21
 _DATA_WORDS = {
     "path": "the file in this project, tracked by data.dvc", "query": "one SELECT over the table `source`; empty takes all of it", "delimiter": "of a text file; empty means: find out",
     "columns": "names by position that replace those of the file", "missing_values": "texts that stand for a missing value", "target": "the column to predict",
@@ -88,7 +87,7 @@ def data_option(
     lines += [yaml_entry(item.name, known.get(item.name, _neutral(item)), _DATA_WORDS.get(item.name, "")) for item in fields(DataConfig)]
     return "\n".join(line.replace("\n", " ") if line.startswith("#") else line for line in lines) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #dd089da6
+# %% ../../nbs/lib/pipeline/project.ipynb #ed26bdb1
 def _round(value: float) -> float:
     "Round to two significant digits."
     return float(f"{value:.2g}")
@@ -116,7 +115,7 @@ _GATES = {
     "regression": (["latency_p99_us <= 1000000"], ["saving_per_1000 >= 0       # not worse than always naming the same number"]),
 }
 
-# %% ../../nbs/lib/pipeline/project.ipynb #0103662c
+# %% ../../nbs/lib/pipeline/project.ipynb #e2e3823a
 def objective_option(
     plan: Plan,  # the decisions
 ) -> str:
@@ -133,7 +132,7 @@ def objective_option(
     lines.append(yaml_entry("gates", gates, "what a model must reach; these hold for any sane model, so write your own before you look at results"))
     return _OBJECTIVE_TEXT.format(title=plan.title.replace("\n", " ")) + "\n".join([*lines, *(f"#  - {line}" for line in stricter)]) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #69207504
+# %% ../../nbs/lib/pipeline/project.ipynb #6b281e52
 def environment_record() -> str:
     "Return the versions of everything that the installed mlsys needs, one a line."
     from packaging.requirements import Requirement
@@ -158,7 +157,7 @@ def environment_record() -> str:
     head = [f"# The versions with which mlsys {mine} made this project. mlsys is installed from its repository, never from an index by this name."]
     return "\n".join([*head, *(f"{name}=={version}" for name, version in sorted(versions.items()))]) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #7c5269e4
+# %% ../../nbs/lib/pipeline/project.ipynb #e223fbec
 def _fill(text: str, values: Mapping[str, str]) -> str:
     "Put values in place of {{name}}."
     for key, value in values.items():
@@ -190,7 +189,7 @@ def _copy(source: Path, folder: Path) -> str:
         shutil.copyfile(source, target)
     return f"{folder.name}/{target.name}"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #db9fe9c3
+# %% ../../nbs/lib/pipeline/project.ipynb #ed0536fe
 def write_files(
     root: Path,  # the project's folder
     plan: Plan,  # the decisions
@@ -207,14 +206,13 @@ def write_files(
     test_path = _copy(plan.test, root / "data") if plan.test else ""
     write_text(root / "conf" / "data" / f"{plan.name}.yaml", data_option(plan, path, test_path))
     write_text(root / "conf" / "objective" / f"{plan.name}.yaml", objective_option(plan))
-    contract = Contract(plan.contract.columns, f"Read off {plan.source.name} by `mlsys new`. Correct it from what you know about the source, then delete the line that says it was inferred.", inferred=True)
-    contract.save(root / "conf" / "contract" / f"{plan.name}.yaml")
+    plan.contract.save(root / "conf" / "contract" / f"{plan.name}.yaml", plan.contract_words)
     write_text(root / "requirements.lock", environment_record())
     mine = Path(sys.executable).parent / "mlsys"
     write_text(root / ".mlsys" / "local.mk", f"MADE_BY := {mine if mine.is_file() else shutil.which('mlsys') or ''}\n")
     write_params(compose((), root), root)
 
-# %% ../../nbs/lib/pipeline/project.ipynb #2dd97375
+# %% ../../nbs/lib/pipeline/project.ipynb #dfd98ccc
 def _call(root: Path, *command: str, must: bool = True) -> subprocess.CompletedProcess:
     "Run a command in the project; raise with its own words if it fails and must not."
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "GIT_TERMINAL_PROMPT": "0"}
@@ -229,7 +227,7 @@ def _dvc(root: Path, *arguments: str) -> None:
     "Run DVC of this environment."
     _call(root, sys.executable, "-m", "dvc", *arguments)
 
-# %% ../../nbs/lib/pipeline/project.ipynb #8c0a096a
+# %% ../../nbs/lib/pipeline/project.ipynb #15f3bb91
 def start_history(
     root: Path,  # the new project's folder
     inside: bool = False,  # it lies inside a repository already
@@ -259,7 +257,7 @@ def start_history(
     _call(root, git, "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null", "commit", "--quiet", "-m", f"Begin with mlsys {mlsys.__version__}")
     return ["git and DVC are set up, and the first commit is made"]
 
-# %% ../../nbs/lib/pipeline/project.ipynb #29adf55b
+# %% ../../nbs/lib/pipeline/project.ipynb #1aae5595
 def refuse_folder(
     folder: Path,  # where the project shall be
 ) -> None:
