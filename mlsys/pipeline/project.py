@@ -6,10 +6,11 @@
 __all__ = ['yaml_entry', 'data_option', 'constant_cost', 'objective_option', 'environment_record', 'write_files', 'start_history',
            'refuse_folder', 'inside_repository', 'make_project']
 
-# %% ../../nbs/lib/pipeline/project.ipynb #3757356c
+# %% ../../nbs/lib/pipeline/project.ipynb #87a4d088
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,11 +27,14 @@ from .plan import Plan, safe_file
 from .schema import DataConfig, ObjectiveConfig
 from .template import managed_files, template_root, write_record
 
-# %% ../../nbs/lib/pipeline/project.ipynb #238dbb85
+# %% ../../nbs/lib/pipeline/project.ipynb #c369736f
 def _scalar(value: Any) -> str:
-    "Write one plain value as YAML on one line."
-    value = value.replace("${", "\\${") if isinstance(value, str) else value
-    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1_000_000).strip().removesuffix("\n...").strip() if value != "" else '""'
+    "Write one plain value as YAML on one line; a text that is more than words stands in quotes."
+    if not isinstance(value, str):
+        return yaml.safe_dump(value).partition("\n")[0]
+    if re.fullmatch(r"[A-Za-z][\w .,;/<>=()+-]*(?<! )", value, re.ASCII) and yaml.safe_load(f"[{json.dumps(value)}, 0]")[0] == yaml.safe_load(value):
+        return value
+    return yaml.safe_dump(value.replace("${", "\\${"), default_style='"', allow_unicode=True, width=1_000_000).rstrip("\n")
 
 
 def yaml_entry(
@@ -57,7 +61,7 @@ def _neutral(item: Any) -> Any:
         return "auto" if "auto" in options else options[0]
     return {"str": "", "bool": False, "int": max(int(item.metadata.get("low", 0)), 0), "float": 0.0}.get(kind.split(" | ")[0], "")
 
-# %% ../../nbs/lib/pipeline/project.ipynb #2d970f21
+# %% ../../nbs/lib/pipeline/project.ipynb #23457e6c
 _DATA_WORDS = {
     "path": "the file in this project, tracked by data.dvc", "query": "one SELECT over the table `source`; empty takes all of it", "delimiter": "of a text file; empty means: find out",
     "columns": "names by position that replace those of the file", "missing_values": "texts that stand for a missing value", "target": "the column to predict",
@@ -87,7 +91,7 @@ def data_option(
     lines += [yaml_entry(item.name, known.get(item.name, _neutral(item)), _DATA_WORDS.get(item.name, "")) for item in fields(DataConfig)]
     return "\n".join(line.replace("\n", " ") if line.startswith("#") else line for line in lines) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #ed26bdb1
+# %% ../../nbs/lib/pipeline/project.ipynb #50767dbd
 def _round(value: float) -> float:
     "Round to two significant digits."
     return float(f"{value:.2g}")
@@ -115,7 +119,7 @@ _GATES = {
     "regression": (["latency_p99_us <= 1000000"], ["saving_per_1000 >= 0       # not worse than always naming the same number"]),
 }
 
-# %% ../../nbs/lib/pipeline/project.ipynb #e2e3823a
+# %% ../../nbs/lib/pipeline/project.ipynb #beced9e7
 def objective_option(
     plan: Plan,  # the decisions
 ) -> str:
@@ -132,7 +136,7 @@ def objective_option(
     lines.append(yaml_entry("gates", gates, "what a model must reach; these hold for any sane model, so write your own before you look at results"))
     return _OBJECTIVE_TEXT.format(title=plan.title.replace("\n", " ")) + "\n".join([*lines, *(f"#  - {line}" for line in stricter)]) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #6b281e52
+# %% ../../nbs/lib/pipeline/project.ipynb #24265ba4
 def environment_record() -> str:
     "Return the versions of everything that the installed mlsys needs, one a line."
     from packaging.requirements import Requirement
@@ -157,7 +161,7 @@ def environment_record() -> str:
     head = [f"# The versions with which mlsys {mine} made this project. mlsys is installed from its repository, never from an index by this name."]
     return "\n".join([*head, *(f"{name}=={version}" for name, version in sorted(versions.items()))]) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #e223fbec
+# %% ../../nbs/lib/pipeline/project.ipynb #5fb362c0
 def _fill(text: str, values: Mapping[str, str]) -> str:
     "Put values in place of {{name}}."
     for key, value in values.items():
@@ -189,7 +193,7 @@ def _copy(source: Path, folder: Path) -> str:
         shutil.copyfile(source, target)
     return f"{folder.name}/{target.name}"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #ed0536fe
+# %% ../../nbs/lib/pipeline/project.ipynb #35309c5d
 def write_files(
     root: Path,  # the project's folder
     plan: Plan,  # the decisions
@@ -212,7 +216,7 @@ def write_files(
     write_text(root / ".mlsys" / "local.mk", f"MADE_BY := {mine if mine.is_file() else shutil.which('mlsys') or ''}\n")
     write_params(compose((), root), root)
 
-# %% ../../nbs/lib/pipeline/project.ipynb #dfd98ccc
+# %% ../../nbs/lib/pipeline/project.ipynb #fb6e5b57
 def _call(root: Path, *command: str, must: bool = True) -> subprocess.CompletedProcess:
     "Run a command in the project; raise with its own words if it fails and must not."
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "GIT_TERMINAL_PROMPT": "0"}
@@ -227,7 +231,7 @@ def _dvc(root: Path, *arguments: str) -> None:
     "Run DVC of this environment."
     _call(root, sys.executable, "-m", "dvc", *arguments)
 
-# %% ../../nbs/lib/pipeline/project.ipynb #15f3bb91
+# %% ../../nbs/lib/pipeline/project.ipynb #b4782920
 def start_history(
     root: Path,  # the new project's folder
     inside: bool = False,  # it lies inside a repository already
@@ -257,7 +261,7 @@ def start_history(
     _call(root, git, "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null", "commit", "--quiet", "-m", f"Begin with mlsys {mlsys.__version__}")
     return ["git and DVC are set up, and the first commit is made"]
 
-# %% ../../nbs/lib/pipeline/project.ipynb #1aae5595
+# %% ../../nbs/lib/pipeline/project.ipynb #bbd98770
 def refuse_folder(
     folder: Path,  # where the project shall be
 ) -> None:
