@@ -37,7 +37,7 @@ def private_pipeline(
     *,
     problem: str = "binary",  # binary, multiclass or regression
     classes: list | None = None,  # of the target, every label that there may be, declared; None takes those that occur
-    target_range: tuple[float, float] | None = None,  # of a numeric target, declared; None spends a tenth of the budget on finding one
+    target_range: tuple[float, float] | None = None,  # of a numeric target, declared; None where nothing is
     **settings: Any,  # of PrivateLogisticRegression or PrivateLinearRegression
 ) -> Pipeline:
     "Return encoder and private model as one model that takes a table."
