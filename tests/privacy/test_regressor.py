@@ -19,7 +19,13 @@ from mlsys.models.persistence import load_model, save_model
 from mlsys.privacy import classifier
 from mlsys.privacy.accounting import PrivacyWarning, epsilon_spent
 from mlsys.privacy.pipeline import declared_range, private_pipeline
-from mlsys.privacy.regressor import PrivateLinearRegression, check_range, count_threshold, find_range, range_edges
+from mlsys.privacy.regressor import (
+    PrivateLinearRegression,
+    check_range,
+    count_threshold,
+    find_range,
+    range_edges,
+)
 
 quiet = pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")
 
