@@ -105,7 +105,8 @@ def _tables(root: Path, begun: datetime.datetime | None) -> list[Any]:
     gates = Table("gate", "measured", "verdict", title=f"Gates of the chosen model, {chosen['chosen']}", title_justify="left")
     for gate in read_json(folder / "gates.json")[chosen["chosen"]]:
         gates.add_row(gate["gate"], figure(gate), ("passes, " if gate["passes"] else "FAILS, ") + gate["verdict"])
-    return [stages, models, gates]
+    worth = [f"Is it worth it?  {read_json(folder / 'value.json')['line']}\n"] if (folder / "value.json").is_file() else []
+    return [stages, models, gates, *worth]
 
 
 def show(
@@ -117,7 +118,7 @@ def show(
 
     console = Console(width=None if sys.stdout.isatty() else 110)
     for table in _tables(root, begun):
-        console.print(table)
+        console.print(table, highlight=False, markup=False)
     places = [
         ("model card", "artifacts/select/card.md"),
         ("executed notebooks", "reports/notebooks/"),

@@ -116,6 +116,8 @@ def cautions(
         f"Gates with not enough evidence: {', '.join(unsure)}. Another sample could have decided otherwise." if unsure else "",
         "" if "epsilon" in measured else "Trained without differential privacy: it may give away who was in the training rows.",
         "" if roles.sensitive else "No column is declared sensitive, so nobody knows whom it fails.",
+        f"Every row has prices of its own: whoever asks for a decision has to send {', '.join(roles.cost_columns)} as well, as known at that moment."
+        if roles.cost_columns else "",
         f"Labels are known {roles.label_delay_days} days after the decision, so errors show late." if roles.label_delay_days else "",
         "The test rows are later than the training rows, so the figures include the drift between the two and none after."
         if roles.time or roles.rows_in_time_order else "The rows have no order in time, so nothing here says how the model ages.",
@@ -134,6 +136,7 @@ def model_card(
     unit: str,  # the unit of costs
     data: Mapping[str, Any],  # facts about the data, shown as a list
     cautions: Iterable[str],  # what a reader has to know before using the model
+    worth: str = "",  # whether it is worth it, as Markdown; "" leaves the section out
     metrics: Iterable[str] = ("auc_roc", "f1", "cost_per_1000", "epsilon"),  # by which candidates are shown side by side
 ) -> str:
     "Return the model card as Markdown."
@@ -142,6 +145,7 @@ def model_card(
     parts = [
         f"# Model card: {chosen.name}, version {made['version']}",
         f"> {chosen.description}",
+        *([f"## Is it worth it?\n\n{worth}"] if worth else []),
         f"## What it is for\n\n{objective}\n\nCosts are in {unit}; a negative cost is a gain.",
         f"## Why this model\n\n{choice.reason}\n\n" + candidate_table(choice, candidates, metrics),
         "## Gates\n\n" + gate_table(choice.judgements[chosen.name])
