@@ -99,8 +99,6 @@ def docs(
     build_site(root, root / output)
 
 
-import mlsys.cli.audit
-import mlsys.cli.new  # noqa: F401  (their commands attach themselves)
 
 # %% ../../nbs/lib/cli/command.ipynb #5ce46cb3
-import mlsys.cli.data
+#| export

@@ -8,7 +8,6 @@ __all__ = ['row_costs', 'weigh']
 # %% ../../nbs/lib/registry/worth.ipynb #53a31a88
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
