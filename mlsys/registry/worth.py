@@ -5,17 +5,16 @@
 # %% auto #0
 __all__ = ['row_costs', 'weigh']
 
-# %% ../../nbs/lib/registry/worth.ipynb #53a31a88
+# %% ../../nbs/lib/registry/worth.ipynb #4c6f9aca
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ..core import StageError, explain, unknown_name
 from ..objective.value import Business, YearlyValue, yearly_value
 
-# %% ../../nbs/lib/registry/worth.ipynb #cfdbfb58
+# %% ../../nbs/lib/registry/worth.ipynb #5ad4f6cc
 def row_costs(
     folders: Mapping[str, Path],  # stage folders by their name in artifacts/
 ) -> pd.DataFrame:  # one column per way to decide, one row per test row
