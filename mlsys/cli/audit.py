@@ -60,7 +60,7 @@ def show_audit(
     "Print a report on one screen."
     from rich.console import Console
 
-    console = console or Console(soft_wrap=False)
+    console = console or Console(force_jupyter=False)
     facts = report.facts
     console.print(f"{report.source}: {facts['rows']:,} rows, {facts['columns']} columns, target {facts['target']} ({facts['problem']}). {facts['clock_why']}", markup=False, highlight=False)
     parts = [("Findings", report.standing, "cure", "bold red"), ("Accepted", report.accepted_findings, report.accepted, "bold yellow"), ("Notes", report.notes, "cure", "bold")]
@@ -82,21 +82,40 @@ def _names(values: list[str] | None) -> list[str]:
     return [name.strip() for value in values or () for name in value.split(",") if name.strip()]
 
 
-def _read(file: str, test: str, options: dict, max_rows: int) -> tuple[Any, list[str] | None]:
-    "Read the file, and its test file where there is one, as one table with the part of each row."
+def _read(file: str, test: str, options: dict, seed: int) -> tuple[Any, list[str] | None, dict | None]:
+    "Read the file, and its test file where there is one, as one table; with the part of each row, and counts of the whole where it is a sample."
     import pandas as pd
 
     from mlsys.core import ConfigError, explain
-    from mlsys.data.source import read_source
+    from mlsys.data.audit_source import read_for_audit
 
-    table, _ = read_source(file, **options)
+    table, whole = read_for_audit(file, seed=seed, **options)
     if not test:
-        return table, None
-    later, _ = read_source(test, **options)
+        return table, None, whole
+    later, _ = read_for_audit(test, seed=seed, **options)
     if list(later.columns) != list(table.columns):
         differing = sorted(set(map(str, later.columns)) ^ set(map(str, table.columns))) or "the order of columns"
         raise ConfigError(explain("--test", test, "a file with the same columns as FILE", f"They differ in {differing}."))
-    return pd.concat([table, later], ignore_index=True), ["train"] * len(table) + ["test"] * len(later)
+    return pd.concat([table, later], ignore_index=True), ["train"] * len(table) + ["test"] * len(later), None
+
+
+def _other_views(table: Any, time: str, known: list[str], code: list[Path], ordered: bool) -> tuple[list | None, list | None]:
+    "Ask the code view and the time view, where there is something to ask them about; else None."
+    from mlsys.core import ConfigError, explain
+
+    code_found = time_found = None
+    if code:
+        from mlsys.data.audit_code import audit_notebooks
+
+        code_found = audit_notebooks(code, time_ordered=ordered)
+    if known:
+        from mlsys.data.audit_time import audit_known_times
+
+        if not time:
+            raise ConfigError(explain("--known", known[0], "declarations beside --time, which says when each prediction is made"))
+        time_found, _ = audit_known_times(table, time, known)
+        time_found = [finding for finding in time_found if finding.stands]
+    return code_found, time_found
 
 # %% ../../nbs/lib/cli/audit.ipynb #35f49e46
 @app.command()
@@ -112,10 +131,12 @@ def audit(
     positive: Annotated[str, typer.Option(help="The outcome to call positive; the rarer one by default.")] = "",
     query: Annotated[str, typer.Option(help="One SELECT over the table `source`, as data.query.")] = "",
     delimiter: Annotated[str, typer.Option(help="One character, or a blank for any run of blanks. Found out by default.")] = "",
-    header: Annotated[bool, typer.Option(help="Whether the first row of a text file holds names.")] = True,
+    encoding: Annotated[str, typer.Option(help="Of text files. Found out by default.")] = "",
+    header: Annotated[bool | None, typer.Option("--header/--no-header", help="Whether the first row of a text file holds names. Found out by default.", show_default=False)] = None,
     columns: Annotated[list[str] | None, typer.Option(help="Names by position, with commas, which replace those of the file.", show_default=False)] = None,
     missing: Annotated[list[str] | None, typer.Option(help="Texts that stand for a missing value, beside the empty one.", show_default=False)] = None,
     ordered: Annotated[bool | None, typer.Option("--ordered/--shuffled", help="Whether the rows stand in order of time. Found out by default.", show_default=False)] = None,
+    known: Annotated[list[str] | None, typer.Option(help="'COLUMN = MOMENT', when a column becomes known, such as 'score = decided_at + 2 days'; repeatable.", show_default=False)] = None,
     code: Annotated[list[Path] | None, typer.Option(help="Notebooks or folders whose code is audited too.", show_default=False)] = None,
     json: Annotated[Path | None, typer.Option(help="Write the report for machines to this file.", show_default=False)] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report with the model info sheet, as Markdown, to this file.", show_default=False)] = None,
@@ -130,10 +151,12 @@ def audit(
     from mlsys.data.audit_report import make_report, to_json, to_markdown
     from mlsys.data.audit_table import audit_table
 
-    options = {"query": query, "delimiter": delimiter, "has_header": header, "columns": _names(columns), "missing_values": list(missing or ())}
-    table, part = _read(file, test, options, max_rows)
-    found = audit_table(table, target, time=time, group=group, problem=problem, positive=positive, exclude=_names(exclude), part=part, rows_in_time_order=ordered, max_rows=max_rows, seed=seed)
-    made = make_report(Path(file).name, found, accept=accept or ())
+    options = {"query": query, "encoding": encoding, "delimiter": delimiter, "has_header": header, "columns": _names(columns), "missing_values": list(missing or ())}
+    table, part, whole = _read(file, test, options, seed)
+    found = audit_table(table, target, time=time, group=group, problem=problem, positive=positive, exclude=_names(exclude), part=part,
+                        rows_in_time_order=ordered, whole=whole, max_rows=max_rows, seed=seed)
+    code_found, time_found = _other_views(table, time, known or [], code or [], bool(time) or bool(ordered))
+    made = make_report(Path(file).name, found, code=code_found, time=time_found, accept=accept or ())
     if json:
         write_json(json, to_json(made))
     if report:

@@ -14,10 +14,10 @@ from typing import Any
 
 from ..core import ConfigError, explain
 from .audit_code_call import call_function
-from .audit_code_flow import OutOfSteps, Run, Scope, Use, execute
+from .audit_code_flow import OutOfSteps, Run, Scope, execute
 from .audit_code_known import role_of
 from .audit_code_text import Place, Source, find_code, parse_source, read_code
-from .audit_code_value import FAMILIES, Class, Event, Function, Region, Rows, overlap
+from .audit_code_value import FAMILIES, Event, Function, Region, overlap
 from .finding import Finding
 
 # %% ../../nbs/lib/data/audit_code.ipynb #f7c28e4d

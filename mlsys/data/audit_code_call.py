@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlsys.data.audit_code_flow import (
-    ANY_COLUMN, CHOICE_HOOK, CLOCKS, MAX_DEPTH, MEET_HOOK, Run, Scope, Use, assign, blend, column, either, evaluate, execute, items_of, library_module, names_in, set_column, some_columns,
+    CHOICE_HOOK, CLOCKS, MAX_DEPTH, MEET_HOOK, Run, Scope, Use, assign, blend, column, either, evaluate, execute, items_of, library_module, names_in, set_column, some_columns,
     take_rows, walks, without_columns,
 )
 from .audit_code_sql import base_tables, judge_sql, parse_sql, select_nodes
@@ -24,7 +24,7 @@ from mlsys.data.audit_code_known import (
     family_of, is_date_name, role_of,
 )
 from mlsys.data.audit_code_value import (
-    Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Stat, Taint, Thing, merge_taint, overlap, rows_of, tables_in, taint_of,
+    Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Stat, Thing, merge_taint, overlap, rows_of, tables_in, taint_of,
 )
 
 # %% ../../nbs/lib/data/audit_code_call.ipynb #481a8095

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .audit_code_known import is_date_name, role_of
-from .audit_code_text import Cell, Place, Source, read_code
+from .audit_code_known import role_of
+from .audit_code_text import Cell, Place, read_code
 from mlsys.data.audit_code_value import (
-    Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Split, Stat, Taint, Thing, doubtful, merge_taint, overlap, rows_of,
-    tables_in, taint_of,
+    Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Split, Stat, Taint, Thing, doubtful, merge_taint, tables_in, taint_of,
 )
 
 # %% ../../nbs/lib/data/audit_code_flow.ipynb #a0300faf

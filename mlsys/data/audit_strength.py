@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 from .audit_clock import Clock, known_ahead, past_of_target
 from .audit_column import Column, Subject
-from .audit_score import Score, added_worth, fit_and_score, model_target, score_alone, usable
+from .audit_score import Fold, Score, added_worth, fit_and_score, model_target, score_alone, usable
 from .finding import Finding
 
 # %% ../../nbs/lib/data/audit_strength.ipynb #566bcd9c
@@ -60,20 +60,23 @@ def screen(
 def _ask(subject: Subject, columns: list[Column], past: list[Column], suspect: Column, alone: Score, complete: Score, parts: tuple) -> Finding | None:
     "Hold one column against all others; return a finding, a note, or nothing."
     least, noted, limit = LIMITS[subject.problem]
-    train, test, target, seed = parts
-    copies = near_copies(suspect, columns, test)
+    folds, target, seed = parts
+    judged = np.concatenate([test for _, test in folds])
+    copies = near_copies(suspect, columns, judged[:20_000])
     others = [column for column in columns if column.name not in (suspect.name, *copies)] + past
     if not others:
         others = [Column("nothing", np.zeros(subject.n_rows), "number", 1)]
-    without = fit_and_score(others, subject, train, test, target, seed)
+    without = fit_and_score(others, subject, folds, target, seed)
     worth, low, high = added_worth(subject.problem, complete, without)
     if low < noted:
         return None
-    stands, metric = low >= limit and alone.low >= least, METRIC[subject.problem].split(",")[0]
+    counts = np.unique(subject.y[judged], return_counts=True)[1]
+    enough = len(judged) >= 100 and (subject.problem == "regression" or np.sort(counts)[-2:].min() >= 20)
+    stands, metric = enough and low >= limit and alone.low >= least, METRIC[subject.problem].split(",")[0]
     unit = "partial R²" if subject.problem == "regression" else "AUC"
     also = f" (with its near {'copy' if len(copies) == 1 else 'copies'} {', '.join(copies[:3])})" if copies else ""
     what = (f"`{suspect.name}`{also} reaches {metric} {alone.value:.2f} alone; the model falls from {complete.value:.2f} to {without.value:.2f} without it. It adds what an independent "
-            f"column of {unit} {worth:.2f} ({low:.2f} to {high:.2f}) would; {'honest columns stay below' if stands else 'from here on it is a finding:'} {limit}.")
+            f"column of {unit} {worth:.2f} ({low:.2f} to {high:.2f}) would; {'honest columns stay below' if stands else 'too few rows to say more; the limit is' if low >= limit else 'the limit is'} {limit}.")
     cure = "Leave it out, unless it is known before the outcome; then accept it with the reason." if stands else "Ask when it becomes known."
     evidence = {"alone": alone.value, "with": complete.value, "without": without.value, "worth": worth, "worth_low": low, "worth_high": high, "near_copies": copies}
     return Finding("predicts-alone" if stands else "strong-alone", suspect.name, "data", "L2", what, cure, stands=stands, columns=(suspect.name, *copies), evidence=evidence)
@@ -82,8 +85,7 @@ def _ask(subject: Subject, columns: list[Column], past: list[Column], suspect: C
 def audit_strength(
     subject: Subject,  # what is audited
     columns: Sequence[Column],  # the columns that a model may have; known leaks and identifiers are not among them
-    train: np.ndarray,  # indices of rows to fit on
-    test: np.ndarray,  # indices of rows to judge by, drawn at random
+    folds: Sequence[Fold],  # rows to fit on and to judge by, drawn at random
     *,
     clock: Clock | None = None,  # when the rows came about
     alone: dict[str, Score] | None = None,  # what `screen` gives, where it is at hand
@@ -92,7 +94,7 @@ def audit_strength(
     seed: int = 0,  # seed of the models
 ) -> list[Finding]:
     "Report columns that add more to all others than honest columns do."
-    alone = alone or screen(subject, columns, train, seed)
+    alone = alone or screen(subject, columns, folds[0][0], seed)
     least = LIMITS[subject.problem][0]
     left = sorted((column for column in columns if usable(column)), key=lambda column: -alone[column.name].value)[:most]
     past, target, found, asked = past_of_target(subject, clock) if clock else [], model_target(subject), [], set()
@@ -101,8 +103,8 @@ def audit_strength(
                   and not (clock and known_ahead(column, clock))][:suspects]
         if not asking:
             break
-        complete = fit_and_score([*left, *past], subject, train, test, target, seed)
-        answers = [_ask(subject, left, past, column, alone[column.name], complete, (train, test, target, seed)) for column in asking]
+        complete = fit_and_score([*left, *past], subject, folds, target, seed)
+        answers = [_ask(subject, left, past, column, alone[column.name], complete, (folds, target, seed)) for column in asking]
         findings = [answer for answer in answers if answer is not None and answer.stands]
         if not findings:
             found += [answer for answer in answers if answer is not None]

@@ -19,7 +19,7 @@ from .audit_column import Column, Subject, make_subject
 from .audit_event import audit_events, audit_values
 from .audit_formula import audit_formulas
 from .audit_rows import audit_group, audit_parts, audit_repeats
-from .audit_score import Score, fit_and_score, levels_shown, model_target, usable
+from .audit_score import Fold, Score, fit_and_score, levels_shown, model_target, usable
 from .audit_strength import METRIC, audit_strength, screen
 from .finding import Finding
 from .roles import require_columns
@@ -34,7 +34,7 @@ def divisions(
     inputs: Sequence[Column] = (),  # what models will see, which says how many rows they can have
     max_rows: int = 50_000,  # rows at most
     seed: int = 0,  # seed of the draw
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:  # by name: indices of the rows to fit on, and to judge by
+) -> dict[str, list[Fold]]:  # by name: rows to fit on, and to judge by
     "Divide the rows at random, by time, and as given."
     rng, shown = np.random.default_rng(seed), levels_shown(inputs)
     widths = sorted((min(column.distinct, shown) if column.kind == "category" else 1 for column in inputs), reverse=True)
@@ -45,14 +45,14 @@ def divisions(
         codes = pd.factorize(subject.table[group].iloc[rows])[0]
         codes = np.where(codes < 0, codes.max() + 1 + np.arange(len(rows)), codes)
         draw = rng.random(int(codes.max()) + 1)[codes]
-    found = {"random rows": (rows[draw >= 0.25], rows[draw < 0.25])}
+    found = {"random rows": [(rows[(draw < k / 4) | (draw >= (k + 1) / 4)], rows[(draw >= k / 4) & (draw < (k + 1) / 4)]) for k in range(4 if len(rows) < 4000 else 1)]}
     if clock is not None:
         ordered = rows[np.argsort(clock.rank[rows], kind="stable")]
         cut = round(0.75 * len(ordered))
-        found["latest rows"] = (ordered[:cut], ordered[cut:])
+        found["latest rows"] = [(ordered[:cut], ordered[cut:])]
     if part is not None:
-        found["the split's test rows"] = (rows[part[rows] != "test"], rows[part[rows] == "test"])
-    return {name: pair for name, pair in found.items() if _can_judge(subject, *pair)}
+        found["the split's test rows"] = [(rows[part[rows] != "test"], rows[part[rows] == "test"])]
+    return {name: folds for name, folds in found.items() if all(_can_judge(subject, *fold) for fold in folds)}
 
 
 def _can_judge(subject: Subject, train: np.ndarray, test: np.ndarray) -> bool:
@@ -85,7 +85,7 @@ def the_fall(
     subject: Subject,  # what is audited
     inputs: Sequence[Column],  # what a careless model would be given
     findings: Sequence[Finding],  # standing findings and notes
-    divided: Mapping[str, tuple[np.ndarray, np.ndarray]],  # from `divisions`
+    divided: Mapping[str, Sequence[Fold]],  # from `divisions`
     *,
     most: int = 60,  # columns in a model, those of findings and then the first of `inputs`
     seed: int = 0,  # seed of the models
@@ -100,15 +100,15 @@ def the_fall(
     periods = [name for finding in findings if finding.rule == "names-the-period" for name in finding.columns if name in present]
     sets |= {"without what names the period either" if flagged else "without what names the period": (*flagged, *periods)} if periods else {}
     rows, target, scored = [], model_target(subject), {}
-    for where, (train, test) in divided.items():
+    for where, folds in divided.items():
         for name, without in sets.items():
             left = [column for column in kept if column.name not in without]
             key = where, tuple(column.name for column in left)
             if left and key not in scored:
-                scored[key] = fit_and_score(left, subject, train, test, target, seed)
+                scored[key] = fit_and_score(left, subject, folds, target, seed)
             if left:
                 score = scored[key]
-                rows.append((where, name, score.value, score.low, score.high, len(left), len(test)))
+                rows.append((where, name, score.value, score.low, score.high, len(left), sum(len(test) for _, test in folds)))
     return pd.DataFrame(rows, columns=["test on", "inputs", "score", "low", "high", "columns", "test_rows"])
 
 # %% ../../nbs/lib/data/audit_table.ipynb #63e2318f
@@ -134,13 +134,22 @@ def _rows_view(subject: Subject, part: np.ndarray | None, identifiers: Sequence[
         notes, counts = audit_repeats(whole, identifiers)
         return [*notes, *audit_group(subject, group, skip)], counts
     notes, counts = audit_repeats(whole[part != "test"], identifiers)
-    ordered = whole.assign(**{"the order of rows": clock.rank}) if clock else whole
+    ordered = whole.assign(**{subject.target: subject.y})  # labels that differ by a full stop are one
+    ordered = ordered.assign(**{"the order of rows": clock.rank}) if clock else ordered
     parts = {name: ordered[part == name] for name in dict.fromkeys(part) if name}
     columns = [name for name in whole.columns if name not in identifiers]
     by_time = "the order of rows" if clock and clock.given else ""
     if clock and clock.given and clock.name:
         by_time = clock.name
     return [*notes, *audit_parts(parts, columns=columns, group=group, time=by_time), *([] if group else audit_group(subject, "", skip))], counts
+
+
+def _whole_repeats(whole: Mapping[str, int]) -> list[Finding]:
+    "Note the duplicates of a source of which the table is a sample."
+    rows, exact = whole["rows_in_source"], whole["exact_duplicates"]
+    what = f"{exact:,} of {rows:,} rows repeat an earlier row exactly."
+    cure = "Drop the copies before the split, or keep each with its twin on one side."
+    return [Finding("duplicate-rows", "rows", "data", "L1.4", what, cure, stands=False, evidence=dict(whole))] if exact else []
 
 
 def _columns_view(subject: Subject, clock: Clock | None, skip: Sequence[str]) -> list[Finding]:
@@ -166,6 +175,7 @@ def audit_table(
     exclude: Sequence[str] = (),  # columns that are no inputs
     part: Sequence[str] | None = None,  # "train", "validation" or "test" for each row; None where there is no split yet
     rows_in_time_order: bool | None = None,  # whether the order of the rows is a clock; None to find out
+    whole: Mapping[str, int] | None = None,  # of a sample: rows_in_source and exact_duplicates of the whole source
     max_rows: int = 50_000,  # rows that models see
     seed: int = 0,  # seed of every draw and model
 ) -> Audit:
@@ -189,6 +199,8 @@ def audit_table(
     findings += _columns_view(subject, clock, [*identifiers, *([group] if group else [])])
     skip = [*identifiers, *([group] if group else []), *[finding.where for finding in findings if finding.rule == "clock-again"]]
     inputs = inputs_of(subject, clock, skip)
+    if whole:
+        findings, counts = [*_whole_repeats(whole), *[finding for finding in findings if finding.rule != "duplicate-rows"]], counts | dict(whole)
     divided = divisions(subject, clock, part, group=group, inputs=inputs, max_rows=max_rows, seed=seed)
     audit = _with_models(subject, findings, clock, divided, inputs, seed)
     return replace(audit, facts=audit.facts | counts | {"group": group, "identifiers": list(identifiers), "excluded": list(exclude)})
@@ -196,21 +208,23 @@ def audit_table(
 # %% ../../nbs/lib/data/audit_table.ipynb #708f7770
 def _with_models(subject: Subject, findings: list, clock: Clock | None, divided: dict, inputs: list, seed: int) -> Audit:
     "Ask the questions that need a model, and put the audit together."
-    some = divided["random rows"][0] if "random rows" in divided else np.arange(subject.n_rows)
+    some = divided["random rows"][0][0] if "random rows" in divided else np.arange(subject.n_rows)
     some = np.random.default_rng(seed).permutation(some)[:20_000]
     scores = screen(subject, inputs, some, seed)
     inputs = sorted(inputs, key=lambda column: -scores[column.name].value)
     known = {name for finding in findings if finding.stands for name in finding.columns}
     left = [column for column in inputs if column.name not in known]
     if "random rows" in divided and left:
-        findings += audit_strength(subject, left, *divided["random rows"], clock=clock, alone=scores, seed=seed)
+        findings += audit_strength(subject, left, divided["random rows"], clock=clock, alone=scores, seed=seed)
     fall = the_fall(subject, inputs, findings, divided, seed=seed)
+    settled = {name for finding in findings if finding.stands for name in finding.columns}
+    findings = [finding for finding in findings if finding.stands or finding.where not in settled]
     findings = sorted(findings, key=lambda finding: not finding.stands)
     facts = {
         "rows": subject.n_rows, "unlabelled_rows": subject.unlabelled, "columns": len(subject.columns), "empty_columns": list(subject.empty),
         "target": subject.target, "problem": subject.problem, "classes": subject.classes[:50], "metric": METRIC[subject.problem],
         "clock": clock.name if clock else "", "clock_why": clock.why if clock else "Nothing in the table tells the time.", "has_clock": clock is not None,
         "clock_given": bool(clock and clock.given), "divisions": list(divided), "model_inputs": len(inputs),
-        "model_rows": int(sum(len(rows) for rows in divided["random rows"])) if "random rows" in divided else 0,
+        "model_rows": int(sum(len(rows) for rows in divided["random rows"][0])) if "random rows" in divided else 0,
     }
     return Audit(findings, fall, facts, scores)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import ConfigError, ContractError, explain
-from .dialect import Dialect, cut_blanks, find_dialect, sniff_delimiter
+from .dialect import Dialect, cut_blanks, find_dialect
 from .encoding import read_blocks
 
 # %% ../../nbs/lib/data/text.ipynb #32b8b9a6

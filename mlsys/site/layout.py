@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import ConfigError, explain, read_json
+from ..pipeline.digest import library_name
 from .page import heading, read_cells
 
 # %% ../../nbs/lib/site/layout.ipynb #cell4
@@ -112,7 +113,7 @@ def library_pages(
     return [
         _page(root, path, "library/" + path.relative_to(folder).with_suffix("").as_posix())
         for name in in_order(groups, PACKAGES)
-        for path in reading_order(groups[name], f"mlsys.{name}")
+        for path in reading_order(groups[name], f"{library_name(root)}.{name}")
     ]
 
 
