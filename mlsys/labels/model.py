@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODELS', 'MIN_ROWS', 'MAX_MISFIT', 'LabelWarning', 'name_classes', 'judge_functions', 'LabelModel']
 
-# %% ../../nbs/lib/labels/model.ipynb #1e14ce27
+# %% ../../nbs/lib/labels/model.ipynb #cce83569
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ from .mixture import Mixture, Settings, believe, fit_mixture, soft_majority
 from .pattern import Patterns, find_patterns
 from .vote import check_n_classes, check_votes, is_silent
 
-# %% ../../nbs/lib/labels/model.ipynb #0ebdf9f2
+# %% ../../nbs/lib/labels/model.ipynb #26f67c80
 MODELS = ("echoes", "independent", "dawid_skene")
 
 
@@ -31,7 +31,7 @@ MAX_MISFIT = 0.03  # residual correlation (root mean square) above which a mixtu
 class LabelWarning(UserWarning):
     "Something about the votes that a person should look at."
 
-# %% ../../nbs/lib/labels/model.ipynb #e8dbb1fe
+# %% ../../nbs/lib/labels/model.ipynb #260b5615
 def name_classes(
     mixture: Mixture,  # a fitted mixture; changed in place
 ) -> Mixture:
@@ -48,7 +48,7 @@ def name_classes(
     mixture.member = [member[order] if len(member) > 1 else member for member in mixture.member]
     return mixture
 
-# %% ../../nbs/lib/labels/model.ipynb #f2fdbd89
+# %% ../../nbs/lib/labels/model.ipynb #d8c4e193
 def judge_functions(
     mixture: Mixture,  # a fitted mixture
     n_rows: float,  # rows that it was fitted on
@@ -63,7 +63,7 @@ def judge_functions(
         error = np.sqrt(chance * (1 - chance) / (n_rows * cast))
         return accuracy, chance, accuracy < chance - np.maximum(3 * error, 0.02)
 
-# %% ../../nbs/lib/labels/model.ipynb #771701c1
+# %% ../../nbs/lib/labels/model.ipynb #19de9352
 class LabelModel(ClassifierMixin, BaseEstimator):
     """Estimate classes from the votes of unreliable functions, without labels.
 
@@ -126,7 +126,7 @@ class LabelModel(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self, n_classes: int = 2, *, model: str = "echoes", class_balance: Sequence[float] | None = None, observers: Sequence | None = None,
-        prior_rows: float | None = None, max_iter: int = 500, tol: float = 1e-9, search_rows: int = 10_000, random_state: int = 0,
+        prior_rows: float | None = None, max_iter: int = 500, tol: float = 1e-9, search_rows: int = 6_000, random_state: int = 0,
     ):
         self.n_classes = n_classes
         self.model = model
@@ -187,7 +187,7 @@ class LabelModel(ClassifierMixin, BaseEstimator):
             found[:, self.active_] = believe(self.mixture_, patterns)[patterns.inverse]
         return found
 
-# %% ../../nbs/lib/labels/model.ipynb #0ad26279
+# %% ../../nbs/lib/labels/model.ipynb #47f2cdcc
 def _active_classes(
     votes: np.ndarray,  # int16, shape (n_rows, n_functions)
     n_classes: int,  # classes
@@ -210,7 +210,7 @@ def _recode(
     codes[np.array(active) + 1] = np.arange(len(active))
     return codes[votes + 1]
 
-# %% ../../nbs/lib/labels/model.ipynb #5a884ba4
+# %% ../../nbs/lib/labels/model.ipynb #5de2f41a
 def _settings(
     model: LabelModel,  # with the parameters to check
     n_functions: int,  # columns of the votes
@@ -232,7 +232,7 @@ def _settings(
     return Settings(abstentions=model.model != "dawid_skene", prior_rows=prior_rows, balance=balance, shares=shares, max_iter=int(model.max_iter),
                     tolerance=float(model.tol))
 
-# %% ../../nbs/lib/labels/model.ipynb #7f3a6b1c
+# %% ../../nbs/lib/labels/model.ipynb #bbca1c1d
 def _fit_model(
     model: LabelModel,  # with its parameters
     votes: np.ndarray,  # int16, shape (n_rows, n_functions)
@@ -297,7 +297,7 @@ def _first_guess(
     counts = np.array([(patterns.symbols == label + 1).sum(axis=1) for label in range(n_classes)], dtype="float64")
     return np.divide(counts, counts.sum(axis=0), out=np.full_like(counts, 1 / n_classes), where=counts.sum(axis=0) > 0)
 
-# %% ../../nbs/lib/labels/model.ipynb #38a57730
+# %% ../../nbs/lib/labels/model.ipynb #d349ea47
 def _describe_fit(
     model: LabelModel,  # with its mixture; gets the other attributes
     patterns: Patterns,  # its unique rows
