@@ -6,7 +6,7 @@
 __all__ = ['QUICK', 'pair_shares', 'residual_correlation', 'group_functions', 'weigh_functions', 'count_witnesses', 'find_echoes',
            'measure_misfit']
 
-# %% ../../nbs/lib/labels/echo.ipynb #f231d404
+# %% ../../nbs/lib/labels/echo.ipynb #61692ca2
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from .mixture import Mixture, Settings, fit_mixture, soft_majority, start_mixture
 from .pattern import Patterns, find_patterns
 
-# %% ../../nbs/lib/labels/echo.ipynb #0a0b4b22
+# %% ../../nbs/lib/labels/echo.ipynb #908ad314
 def pair_shares(
     patterns: Patterns,  # the votes
     n_symbols: int,  # symbols that a function can show
@@ -39,7 +39,7 @@ def _explained(
             expected[np.ix_(block, range(expected.shape[1]), block, range(expected.shape[1]))] = within
     return expected
 
-# %% ../../nbs/lib/labels/echo.ipynb #78ae3b69
+# %% ../../nbs/lib/labels/echo.ipynb #3e39d7f3
 def residual_correlation(
     mixture: Mixture,  # a mixture, fitted or just guessed
     pairs: np.ndarray,  # what `pair_shares` returns
@@ -55,7 +55,7 @@ def residual_correlation(
     np.fill_diagonal(found, 0.0)
     return found
 
-# %% ../../nbs/lib/labels/echo.ipynb #3dfe7e07
+# %% ../../nbs/lib/labels/echo.ipynb #c5657305
 def group_functions(
     correlation: np.ndarray,  # shape (n_functions, n_functions), 0 to 1
     threshold: float,  # average correlation from which two groups are joined, 0 to 1
@@ -76,8 +76,8 @@ def group_functions(
         linked = np.delete(np.delete(linked, second, axis=0), second, axis=1)
     return sorted(sorted(group) for group in groups if len(group) > 1)
 
-# %% ../../nbs/lib/labels/echo.ipynb #b29bf088
-QUICK = Settings(max_iter=40, tolerance=1e-4)  # a search compares fits; it need not finish them
+# %% ../../nbs/lib/labels/echo.ipynb #a2c4e901
+QUICK = Settings(max_iter=40, tolerance=2e-4)  # a search compares fits; it need not finish them
 
 
 def weigh_functions(
@@ -110,16 +110,16 @@ def _try_groupings(
         tried[key] = fit_mixture(patterns, guess, blocks, settings)
         blocks = group_functions(residual_correlation(tried[key], pairs), threshold)
 
-# %% ../../nbs/lib/labels/echo.ipynb #37cf55a0
+# %% ../../nbs/lib/labels/echo.ipynb #e3b3e914
 def count_witnesses(
-    mixture: Mixture,  # a mixture
+    blocks: Sequence[Sequence[int]],  # columns of each block
     pairs: np.ndarray,  # what `pair_shares` returns
 ) -> float:  # 1 (all say the same) to the number of functions
     "Return how many independent witnesses the functions and blocks beneath the class amount to."
     nothing = Mixture(np.ones(1), np.einsum("isis->is", pairs)[None])
     correlation = residual_correlation(nothing, pairs)
-    taken = {column for block in mixture.blocks for column in block}
-    children = [[column] for column in range(len(correlation)) if column not in taken] + mixture.blocks
+    taken = {column for block in blocks for column in block}
+    children = [[column] for column in range(len(correlation)) if column not in taken] + [list(block) for block in blocks]
     if len(children) < 2:
         return 1.0
     between = [correlation[np.ix_(one, other)].mean() for number, one in enumerate(children) for other in children[:number]]
@@ -161,12 +161,14 @@ def find_echoes(
         return tried[()]
     equals = [best]
     for blocks in _inside_out(best.blocks, n_functions):
+        if count_witnesses(blocks, pairs) <= count_witnesses(best.blocks, pairs):
+            continue
         guess = soft_majority(patterns.symbols, n_classes, weigh_functions(blocks, n_functions), settings.balance)
         equals.append(fit_mixture(patterns, guess, blocks, settings))
     equals = [mixture for mixture in equals if best.bic(patterns.n_rows) - mixture.bic(patterns.n_rows) <= max(min_gain, 0.02 * gain)]
-    return max(equals, key=lambda mixture: count_witnesses(mixture, pairs))
+    return max(equals, key=lambda mixture: count_witnesses(mixture.blocks, pairs))
 
-# %% ../../nbs/lib/labels/echo.ipynb #7d828d42
+# %% ../../nbs/lib/labels/echo.ipynb #2e800aeb
 def measure_misfit(
     mixture: Mixture,  # a fitted mixture
     patterns: Patterns,  # the votes

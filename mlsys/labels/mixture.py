@@ -6,7 +6,7 @@
 __all__ = ['ODDS', 'DEFAULT', 'Mixture', 'expect', 'Settings', 'Prior', 'maximise', 'soft_majority', 'overall_shares',
            'make_prior', 'start_mixture', 'climb', 'fit_mixture', 'believe']
 
-# %% ../../nbs/lib/labels/mixture.ipynb #92d00227
+# %% ../../nbs/lib/labels/mixture.ipynb #78e991d5
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from .pattern import Patterns, Unit, find_patterns, make_unit, make_units
 
-# %% ../../nbs/lib/labels/mixture.ipynb #1f023dfc
+# %% ../../nbs/lib/labels/mixture.ipynb #2a04572a
 _TINY = 1e-12  # smallest probability that is passed to a logarithm
 ODDS = 7 / 3  # before any vote is seen, a vote is taken to be right at these odds
 
@@ -42,7 +42,7 @@ class Mixture:
         "Penalised log-likelihood (Schwarz 1978, halved): more is better."
         return self.log_posterior - 0.5 * self.n_parameters * np.log(max(n_rows, 2))
 
-# %% ../../nbs/lib/labels/mixture.ipynb #ae4e205e
+# %% ../../nbs/lib/labels/mixture.ipynb #7fddf38a
 def _layout(
     symbols: np.ndarray,  # uint8, shape (n_patterns, n_functions)
     blocks: Sequence[Sequence[int]],  # columns of each block
@@ -86,25 +86,29 @@ def expect(
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:  # P(class | pattern) (n_classes, n_patterns), log P(pattern), P(opinion | class, code)
     "Return what is believed of each pattern under the current parameters."
     singles, blocks = layout
-    logs = np.empty((len(mixture.balance), n_patterns))
-    logs[:] = np.log(np.maximum(mixture.balance, _TINY))[:, None]
+    start = np.log(np.maximum(mixture.balance, _TINY))
     tables = [(unit, _log_shown(mixture.shown[:, unit.members], mixture.abstentions) @ unit.table.T) for unit in singles]
     opinions = []
     for number, unit in enumerate(blocks):
         table, opinion = _block_table(mixture, number, unit)
         tables.append((unit, table))
         opinions.append(opinion)
+    first = np.full(n_patterns, start[0])
+    belief = np.empty((len(start), n_patterns))
+    belief[1:] = (start[1:] - start[0])[:, None]
     for unit, table in tables:
-        for into, row in zip(logs, table, strict=True):
+        first += table[0].take(unit.code)
+        for into, row in zip(belief[1:], table[1:] - table[0], strict=True):
             into += row.take(unit.code)
-    top = logs.max(axis=0)
-    logs -= top
-    np.exp(logs, out=logs)
-    total = logs.sum(axis=0)
-    logs /= total
-    return logs, np.log(total) + top, opinions
+    top = np.maximum(belief[1:].max(axis=0), 0.0) if len(start) > 1 else np.zeros(n_patterns)
+    belief[0] = -top
+    belief[1:] -= top
+    np.exp(belief, out=belief)
+    total = belief.sum(axis=0)
+    belief /= total
+    return belief, np.log(total) + top + first, opinions
 
-# %% ../../nbs/lib/labels/mixture.ipynb #a530a8cb
+# %% ../../nbs/lib/labels/mixture.ipynb #4e46ec89
 @dataclass(frozen=True)
 class Settings:
     "What stays fixed during a fit."
@@ -115,7 +119,7 @@ class Settings:
     balance: np.ndarray | None = None  # P(class) where it is known
     shares: np.ndarray | None = None  # shape (n_functions,): columns with the same number share a confusion matrix
     max_iter: int = 200  # steps at most
-    tolerance: float = 1e-9  # change of the log-likelihood per row at which a fit ends
+    tolerance: float = 1e-7  # gain of log-likelihood per row, to be expected of all further steps, at which a fit ends
 
 
 DEFAULT = Settings()
@@ -128,6 +132,7 @@ class Prior:
     shown: np.ndarray  # rows, shape (n_classes, n_functions, n_symbols)
     opinion: list[np.ndarray]  # for each block rows, shape (n_classes, n_opinions)
     member: list[np.ndarray]  # for each block rows, shape (n_members, n_symbols)
+    totals: list[np.ndarray] = field(default_factory=list)  # for each unit the rows with each joint symbol: what all classes add up to
 
 
 def _favour(
@@ -155,11 +160,17 @@ def _normalise(
 def _counted(
     weights: np.ndarray,  # shape (n_classes, n_patterns)
     unit: Unit,  # a unit
+    total: np.ndarray | None = None,  # shape (n_codes,): the sum over all classes, where it is known
 ) -> np.ndarray:  # shape (n_classes, n_codes)
     "Sum the weights of the patterns by the unit's joint symbol."
-    return np.array([np.bincount(unit.code, row, unit.n_codes) for row in weights])
+    found = np.empty((len(weights), unit.n_codes))
+    for into, row in zip(found[1:] if total is not None else found, weights[1:] if total is not None else weights, strict=True):
+        into[:] = np.bincount(unit.code, row, unit.n_codes)
+    if total is not None:
+        found[0] = np.maximum(total - found[1:].sum(axis=0), 0.0)
+    return found
 
-# %% ../../nbs/lib/labels/mixture.ipynb #7d220ff3
+# %% ../../nbs/lib/labels/mixture.ipynb #0a428cd4
 def _share(
     counts: np.ndarray,  # shape (n_classes, n_functions, n_symbols)
     shares: np.ndarray | None,  # columns with the same number share their counts
@@ -186,10 +197,11 @@ def maximise(
     mass = weights.sum(axis=1) + (settings.prior_rows > 0)
     mixture.balance = mass / mass.sum() if settings.balance is None else settings.balance
     counts = np.zeros(prior.shown.shape)
+    totals = iter(prior.totals)
     for unit in singles:
-        counts[:, unit.members] = (_counted(weights, unit) @ unit.table).reshape(n_classes, -1, n_symbols)
+        counts[:, unit.members] = (_counted(weights, unit, next(totals)) @ unit.table).reshape(n_classes, -1, n_symbols)
     for number, (unit, opinion) in enumerate(zip(blocks, opinions, strict=True)):
-        by_opinion = _counted(weights, unit)[:, None] * opinion
+        by_opinion = _counted(weights, unit, next(totals))[:, None] * opinion
         held = by_opinion.sum(axis=2) + prior.opinion[number]
         mixture.opinion[number] = held / np.maximum(held.sum(axis=1, keepdims=True), _TINY)
         member = (by_opinion @ unit.table).reshape(*opinion.shape[:2], -1, n_symbols)
@@ -217,7 +229,7 @@ def _raise_odds(
         mixture.shown[label, :, label + 1] = np.where(low, min_odds * level, own)
     mixture.shown /= mixture.shown.sum(axis=2, keepdims=True)
 
-# %% ../../nbs/lib/labels/mixture.ipynb #9881b449
+# %% ../../nbs/lib/labels/mixture.ipynb #90d3ac85
 def soft_majority(
     symbols: np.ndarray,  # uint8, shape (n_patterns, n_functions)
     n_classes: int,  # classes
@@ -235,13 +247,14 @@ def soft_majority(
 def overall_shares(
     patterns: Patterns,  # the votes
     layout: tuple[list[Unit], list[Unit]],  # the units
+    totals: list[np.ndarray],  # for each unit the rows with each joint symbol
     n_symbols: int,  # symbols that a function can show
     shares: np.ndarray | None = None,  # columns with the same number share a confusion matrix
 ) -> np.ndarray:  # shape (n_functions, n_symbols)
     "Return how often each function shows each symbol."
     found = np.zeros((1, patterns.symbols.shape[1], n_symbols))
-    for unit in (*layout[0], *layout[1]):
-        found[:, unit.members] = (_counted(patterns.counts[None], unit) @ unit.table).reshape(1, -1, n_symbols)
+    for unit, total in zip((*layout[0], *layout[1]), totals, strict=True):
+        found[:, unit.members] = (total @ unit.table).reshape(1, -1, n_symbols)
     found = _share(found, shares)[0]
     return found / np.maximum(found.sum(axis=1, keepdims=True), 1)
 
@@ -257,10 +270,11 @@ def _first_opinions(
     raised = np.exp(tallies[:, used] - tallies[:, used].max(axis=1, keepdims=True))
     return np.broadcast_to((raised / raised.sum(axis=1, keepdims=True)).T, (n_classes, len(used), unit.n_codes))
 
-# %% ../../nbs/lib/labels/mixture.ipynb #049f289a
+# %% ../../nbs/lib/labels/mixture.ipynb #b317c9ae
 def make_prior(
     overall: np.ndarray,  # P(symbol) whatever the class, shape (n_functions, n_symbols)
     units: Sequence[Unit],  # one for each block
+    totals: list[np.ndarray],  # for each unit the rows with each joint symbol
     n_classes: int,  # classes
     settings: Settings,  # for its strength
 ) -> Prior:
@@ -270,7 +284,7 @@ def make_prior(
         used = np.flatnonzero(overall[unit.members].sum(axis=0))
         opinions.append(settings.prior_rows * _favour(overall[np.ix_(unit.members, used)].mean(axis=0), used, n_classes))
     members = [min(settings.prior_rows, 1.0) * overall[unit.members] for unit in units]
-    return Prior(settings.prior_rows * _favour(overall, symbols, n_classes), opinions, members)
+    return Prior(settings.prior_rows * _favour(overall, symbols, n_classes), opinions, members, totals)
 
 
 def _log_prior(
@@ -308,11 +322,12 @@ def start_mixture(
     "Return the parameters that a first guess of the classes gives."
     n_classes, n_symbols = len(guess), len(guess) + 1
     layout = _layout(patterns.symbols, blocks, n_symbols)
-    overall = overall_shares(patterns, layout, n_symbols, settings.shares)
+    totals = [_counted(patterns.counts[None], unit)[0] for unit in (*layout[0], *layout[1])]
+    overall = overall_shares(patterns, layout, totals, n_symbols, settings.shares)
     opinions = [_first_opinions(unit, n_classes, n_symbols) for unit in layout[1]]
     members = [np.empty((n_classes if by_class else 1, 0, 0, 0)) for _ in blocks]
     mixture = Mixture(np.empty(n_classes), np.empty(0), [list(block) for block in blocks], [np.empty(0)] * len(members), members, settings.abstentions)
-    prior = make_prior(overall, layout[1], n_classes, settings)
+    prior = make_prior(overall, layout[1], totals, n_classes, settings)
     maximise(mixture, guess * patterns.counts, opinions, layout, prior, settings)
     mixture.n_parameters = _count_parameters(mixture, overall, settings)
     return mixture, layout, prior
@@ -340,7 +355,7 @@ def _leap(
     mixture.balance = moved[0] if settings.balance is None else settings.balance
     mixture.shown, mixture.opinion, mixture.member = moved[1], moved[2 : 2 + n_blocks], moved[2 + n_blocks :]
 
-# %% ../../nbs/lib/labels/mixture.ipynb #f3543db9
+# %% ../../nbs/lib/labels/mixture.ipynb #00ce6403
 def climb(
     mixture: Mixture,  # where to begin; changed in place
     patterns: Patterns,  # the votes
@@ -350,16 +365,18 @@ def climb(
     n_plain: int = 8,  # steps before the first leap
 ) -> Mixture:
     "Repeat expectation and maximisation, with leaps, until nothing changes any more."
-    best, path, safe, n_rows = -np.inf, [], None, max(patterns.n_rows, 1)
+    best, gain, path, safe, limit = -np.inf, np.inf, [], None, settings.tolerance * max(patterns.n_rows, 1)
     for step in range(1, settings.max_iter + 1):
         belief, log_pattern, opinions = expect(mixture, layout, len(patterns.counts))
         likelihood = float(patterns.counts @ log_pattern)
         reached = likelihood + _log_prior(mixture, prior)
         if safe is not None and not reached >= best:  # the leap went too far: back to where it began
-            (mixture.balance, mixture.shown, mixture.opinion, mixture.member), safe, path = safe, None, []
+            (mixture.balance, mixture.shown, mixture.opinion, mixture.member), safe, path, gain = safe, None, [], np.inf
             continue
         mixture.log_likelihood, mixture.log_posterior, mixture.n_iter = likelihood, reached, step
-        mixture.converged = safe is None and reached - best < settings.tolerance * n_rows
+        before, gain = gain, reached - best
+        left = gain * gain / max(before - gain, _TINY) if gain < before else np.inf  # a geometric series of gains would add up to this
+        mixture.converged = safe is None and (gain < 1e-3 * limit or max(gain, left) < limit)
         if mixture.converged:
             break
         best, safe = reached, None
@@ -384,7 +401,7 @@ def fit_mixture(
     mixture, layout, prior = start_mixture(patterns, guess, blocks, settings, by_class)
     return climb(mixture, patterns, layout, prior, settings)
 
-# %% ../../nbs/lib/labels/mixture.ipynb #c9e2705a
+# %% ../../nbs/lib/labels/mixture.ipynb #513cb57c
 def believe(
     mixture: Mixture,  # a fitted mixture
     patterns: Patterns,  # votes, of the same functions

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODELS', 'MIN_ROWS', 'MAX_MISFIT', 'LabelWarning', 'name_classes', 'judge_functions', 'LabelModel']
 
-# %% ../../nbs/lib/labels/model.ipynb #cce83569
+# %% ../../nbs/lib/labels/model.ipynb #691e4d9b
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ from .mixture import Mixture, Settings, believe, fit_mixture, soft_majority
 from .pattern import Patterns, find_patterns
 from .vote import check_n_classes, check_votes, is_silent
 
-# %% ../../nbs/lib/labels/model.ipynb #26f67c80
+# %% ../../nbs/lib/labels/model.ipynb #8071486a
 MODELS = ("echoes", "independent", "dawid_skene")
 
 
@@ -31,7 +31,7 @@ MAX_MISFIT = 0.03  # residual correlation (root mean square) above which a mixtu
 class LabelWarning(UserWarning):
     "Something about the votes that a person should look at."
 
-# %% ../../nbs/lib/labels/model.ipynb #260b5615
+# %% ../../nbs/lib/labels/model.ipynb #0349d83d
 def name_classes(
     mixture: Mixture,  # a fitted mixture; changed in place
 ) -> Mixture:
@@ -48,7 +48,7 @@ def name_classes(
     mixture.member = [member[order] if len(member) > 1 else member for member in mixture.member]
     return mixture
 
-# %% ../../nbs/lib/labels/model.ipynb #d8c4e193
+# %% ../../nbs/lib/labels/model.ipynb #9f17b599
 def judge_functions(
     mixture: Mixture,  # a fitted mixture
     n_rows: float,  # rows that it was fitted on
@@ -63,7 +63,7 @@ def judge_functions(
         error = np.sqrt(chance * (1 - chance) / (n_rows * cast))
         return accuracy, chance, accuracy < chance - np.maximum(3 * error, 0.02)
 
-# %% ../../nbs/lib/labels/model.ipynb #19de9352
+# %% ../../nbs/lib/labels/model.ipynb #f6286758
 class LabelModel(ClassifierMixin, BaseEstimator):
     """Estimate classes from the votes of unreliable functions, without labels.
 
@@ -82,7 +82,7 @@ class LabelModel(ClassifierMixin, BaseEstimator):
     max_iter : int
         Steps of expectation maximisation, at most.
     tol : float
-        Change of the log-likelihood per row at which the fit ends.
+        Gain of log-likelihood per row, to be expected of all further steps, at which the fit ends.
     search_rows : int
         Rows, drawn at random, in which echoes are searched for.
     random_state : int
@@ -126,7 +126,7 @@ class LabelModel(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self, n_classes: int = 2, *, model: str = "echoes", class_balance: Sequence[float] | None = None, observers: Sequence | None = None,
-        prior_rows: float | None = None, max_iter: int = 500, tol: float = 1e-9, search_rows: int = 6_000, random_state: int = 0,
+        prior_rows: float | None = None, max_iter: int = 500, tol: float = 1e-7, search_rows: int = 6_000, random_state: int = 0,
     ):
         self.n_classes = n_classes
         self.model = model
@@ -150,9 +150,10 @@ class LabelModel(ClassifierMixin, BaseEstimator):
             raise ConfigError(explain("votes", f"an array of shape {votes.shape}", "at least one row"))
         settings = _settings(self, votes.shape[1])
         self.classes_, self.n_features_in_ = np.arange(n_classes), votes.shape[1]
-        self.active_ = _active_classes(votes, n_classes, settings.abstentions)
-        self.unseen_classes_ = [label for label in range(n_classes) if not (votes == label).any()]
-        patterns = find_patterns(_recode(votes, self.active_), len(self.active_))
+        patterns = find_patterns(votes, n_classes)
+        self.unseen_classes_ = [label for label in range(n_classes) if not (patterns.symbols == label + 1).any()]
+        self.active_ = _active_classes(self.unseen_classes_, n_classes, settings.abstentions)
+        patterns = patterns if len(self.active_) == n_classes else find_patterns(_recode(votes, self.active_), len(self.active_))
         self.mixture_ = name_classes(_fit_model(self, votes, patterns, settings)) if self.class_balance is None else _fit_model(self, votes, patterns, settings)
         _describe_fit(self, patterns)
         for note in self.notes_:
@@ -187,14 +188,14 @@ class LabelModel(ClassifierMixin, BaseEstimator):
             found[:, self.active_] = believe(self.mixture_, patterns)[patterns.inverse]
         return found
 
-# %% ../../nbs/lib/labels/model.ipynb #47f2cdcc
+# %% ../../nbs/lib/labels/model.ipynb #45f23749
 def _active_classes(
-    votes: np.ndarray,  # int16, shape (n_rows, n_functions)
+    unseen: list[int],  # classes without a vote
     n_classes: int,  # classes
     abstentions: bool,  # whether an abstention is evidence
 ) -> list[int]:
-    "Return the classes that can be told from these votes."
-    seen = [label for label in range(n_classes) if (votes == label).any()]
+    "Return the classes that can be told from the votes."
+    seen = [label for label in range(n_classes) if label not in unseen]
     return list(range(n_classes)) if not seen or (n_classes == 2 and abstentions) else seen
 
 
@@ -210,7 +211,7 @@ def _recode(
     codes[np.array(active) + 1] = np.arange(len(active))
     return codes[votes + 1]
 
-# %% ../../nbs/lib/labels/model.ipynb #5de2f41a
+# %% ../../nbs/lib/labels/model.ipynb #80b4c72b
 def _settings(
     model: LabelModel,  # with the parameters to check
     n_functions: int,  # columns of the votes
@@ -232,7 +233,7 @@ def _settings(
     return Settings(abstentions=model.model != "dawid_skene", prior_rows=prior_rows, balance=balance, shares=shares, max_iter=int(model.max_iter),
                     tolerance=float(model.tol))
 
-# %% ../../nbs/lib/labels/model.ipynb #bbca1c1d
+# %% ../../nbs/lib/labels/model.ipynb #70ef6481
 def _fit_model(
     model: LabelModel,  # with its parameters
     votes: np.ndarray,  # int16, shape (n_rows, n_functions)
@@ -252,10 +253,7 @@ def _fit_model(
         drawn = np.random.default_rng(model.random_state).choice(len(votes), int(model.search_rows), replace=False)
         sample = find_patterns(_recode(votes[drawn], model.active_), n_active)
     rough = find_echoes(sample, n_active, quick)
-    if rough.blocks:
-        finer = fit_mixture(sample, believe(rough, sample).T, rough.blocks, quick, by_class=True)
-        rough = max(rough, finer, key=lambda mixture: mixture.bic(sample.n_rows))
-    by_class = any(len(member) > 1 for member in rough.member)
+    by_class = patterns.n_rows > 50 * n_active * rough.n_parameters
     fitted = fit_mixture(patterns, believe(rough, patterns).T, rough.blocks, settings, by_class)
     model.misfit_ = measure_misfit(fitted, sample)
     scarce = patterns.n_rows < MIN_ROWS * fitted.n_parameters
@@ -297,7 +295,7 @@ def _first_guess(
     counts = np.array([(patterns.symbols == label + 1).sum(axis=1) for label in range(n_classes)], dtype="float64")
     return np.divide(counts, counts.sum(axis=0), out=np.full_like(counts, 1 / n_classes), where=counts.sum(axis=0) > 0)
 
-# %% ../../nbs/lib/labels/model.ipynb #d349ea47
+# %% ../../nbs/lib/labels/model.ipynb #69596d55
 def _describe_fit(
     model: LabelModel,  # with its mixture; gets the other attributes
     patterns: Patterns,  # its unique rows
@@ -315,7 +313,7 @@ def _describe_fit(
         model.abstention_[:, active] = mixture.shown[:, :, 0].T
     model.accuracy_, _, inverted = judge_functions(mixture, patterns.n_rows)
     model.echoes_, model.inverted_ = [list(block) for block in mixture.blocks], np.flatnonzero(inverted).tolist()
-    voted = (patterns.symbols > 0).any(axis=1)
+    voted = patterns.symbols.any(axis=1)
     model.coverage_ = float(patterns.counts[voted].sum() / patterns.n_rows)
     model.log_likelihood_, model.n_iter_, model.n_patterns_ = mixture.log_likelihood, mixture.n_iter, len(patterns.counts)
     model.silent_class_ = active[int(_belief_in_silence(mixture, patterns).argmax())]
