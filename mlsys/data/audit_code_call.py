@@ -9,13 +9,13 @@ __all__ = ['HELD_OUT', 'AS_TARGET', 'SAME_ROWS', 'NO_ROWS', 'FUNCTIONS', 'QUERIE
            'watch', 'record', 'predict', 'measure', 'folds', 'cross_validate', 'shuffle', 'split_by', 'statistic',
            'pick', 'optimise', 'query', 'of_tables', 'call_method', 'rebind', 'record_shuffle']
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #d1ff684c
+# %% ../../nbs/lib/data/audit_code_call.ipynb #f76c5c13
 import ast
 from collections.abc import Callable
 from typing import Any
 
 from mlsys.data.audit_code_flow import (
-    ANY_COLUMN, CHOICE_HOOK, CLOCKS, MAX_DEPTH, MEET_HOOK, Run, Scope, Use, assign, blend, column, either, evaluate, execute, items_of, library_module, names_in, set_column, some_columns,
+    CHOICE_HOOK, CLOCKS, MAX_DEPTH, MEET_HOOK, Run, Scope, Use, assign, blend, column, either, evaluate, execute, items_of, library_module, names_in, set_column, some_columns,
     take_rows, walks, without_columns,
 )
 from .audit_code_sql import base_tables, judge_sql, parse_sql, select_nodes
@@ -24,10 +24,10 @@ from mlsys.data.audit_code_known import (
     family_of, is_date_name, role_of,
 )
 from mlsys.data.audit_code_value import (
-    Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Stat, Taint, Thing, merge_taint, overlap, rows_of, tables_in, taint_of,
+    Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Stat, Thing, merge_taint, overlap, rows_of, tables_in, taint_of,
 )
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #481a8095
+# %% ../../nbs/lib/data/audit_code_call.ipynb #ecbb2945
 HELD_OUT = ("test", "validation", "fold")
 AS_TARGET = {"encode", "structure", "forward", "bin", "filter"}  # harmless where it makes the outcome
 
@@ -76,7 +76,7 @@ def _held_out(
 
 MEET_HOOK[:] = [meet]
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #bfee4015
+# %% ../../nbs/lib/data/audit_code_call.ipynb #082767b0
 def arguments(
     run: Run,  # the walk
     node: ast.Call,  # a call
@@ -123,7 +123,7 @@ def is_rowwise(keywords: dict[str, Any], args: list[Any]) -> bool:  # keywords, 
     axis = keywords.get("axis", next((item for item in args if isinstance(item, Const) and item.value == 1), None))
     return isinstance(axis, Const) and axis.value in (1, "columns", -1)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #4ec8a3a6
+# %% ../../nbs/lib/data/audit_code_call.ipynb #8c247007
 def call_function(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -210,7 +210,7 @@ def _bind(
         bound[given.kwarg.arg] = Map({name: value for name, value in keywords.items() if name not in accepted})
     return bound | {name: bound.get(name) for name in accepted}
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #e7129350
+# %% ../../nbs/lib/data/audit_code_call.ipynb #f63b3dc5
 def _methods(
     kind: Class,  # a class
     depth: int = 5,  # base classes to follow
@@ -253,7 +253,7 @@ def call_class(
         thing.fields |= dict(zip(names, args, strict=False)) | keywords
     return thing
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #4886b4a3
+# %% ../../nbs/lib/data/audit_code_call.ipynb #79b73f4a
 SAME_ROWS = {"T", "values", "loc", "iloc", "at", "iat", "dt", "str", "cat", "array", "flat", "real", "data", "sparse"}
 NO_ROWS = {"shape", "size", "ndim", "dtypes", "dtype", "empty", "plot", "name", "nbytes", "style", "hist", "schema", "height", "width"}
 
@@ -325,7 +325,7 @@ def _thing_attribute(
         return held.like(rows=frozenset({run.named_split(node, rows).part(role, rows)}))
     return blend(base.held) if base.held else None
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #6afb5d51
+# %% ../../nbs/lib/data/audit_code_call.ipynb #900f835d
 FUNCTIONS: dict[str, Callable] = {}
 
 
@@ -412,7 +412,7 @@ def call_named(
     found = blend([*args, *keywords.values()])
     return found if found is not None or not held else held[0]
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #5255ad60
+# %% ../../nbs/lib/data/audit_code_call.ipynb #8a3c4466
 def read(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -502,7 +502,7 @@ def _worst(
         return "model"
     return next((family for family in SEVERITY if family in families), "")
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #54b9c2db
+# %% ../../nbs/lib/data/audit_code_call.ipynb #a5573aeb
 WATCHED = ("eval_set", "validation_data", "evals", "valid_sets", "eval_data", "X_val", "validation_dataset", "val_dataloaders", "val_data", "eval_dataset", "tuning_data", "valid_data")
 
 
@@ -577,7 +577,7 @@ def record(
     if rows and (key not in where or (where[key].doubt and not doubt)):
         where[key] = Use(rows, place, label, run.via, doubt)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #555eb5f1
+# %% ../../nbs/lib/data/audit_code_call.ipynb #4fa275cf
 def predict(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -615,7 +615,7 @@ def measure(
     score = Score(rows, {}, is_curve=name in CURVES)
     return Seq([score] * 3) if name in ("roc_curve", "precision_recall_curve", "det_curve") else score
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #2f139518
+# %% ../../nbs/lib/data/audit_code_call.ipynb #40967913
 def folds(
     run: Run,  # the walk
     node: ast.AST,  # where
@@ -668,7 +668,7 @@ def shuffle(
         doubt = doubt or "only rows of the training part are drawn"
     record(run.shuffled, run, node, rows_of(inputs), splitter.label if splitter else "a random split", doubt)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #caebb685
+# %% ../../nbs/lib/data/audit_code_call.ipynb #0e4ffada
 @answers("train_test_split", "train_val_split", "iterative_train_test_split")
 def _train_test_split(run, node, args, keywords, path):
     tables = [item for item in args if isinstance(item, (Rows, Seq, Map))]
@@ -744,7 +744,7 @@ def split_by(
     parts = split.part("train", rows), split.part("fold", rows)
     return Seq([Seq([Indices(parts[0]), Indices(parts[1])])], is_open=not once)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #dc5a18f8
+# %% ../../nbs/lib/data/audit_code_call.ipynb #3dc0a09d
 def statistic(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -838,7 +838,7 @@ def optimise(
         record(run.tuned, run, node, rows, f"{name} searches for the settings with the best score")
     return blend([*args, *keywords.values()])
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #3230ffc4
+# %% ../../nbs/lib/data/audit_code_call.ipynb #3c4003bd
 @answers("concat", "concatenate", "vstack", "hstack", "column_stack", "append", "stack", "r_", "c_")
 def _concat(run, node, args, keywords, path):
     value = args[0] if args else None
@@ -955,7 +955,7 @@ def _builtin(run, node, args, keywords, path):
         return value if isinstance(value, (Seq, Map, Columns, Rows, Stat, Score)) else blend(args)
     return blend(args)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #6351bc73
+# %% ../../nbs/lib/data/audit_code_call.ipynb #b7c2226d
 def query(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -976,7 +976,7 @@ def query(
         return run.table(node, "groups").like(latent=merge_taint(result.all_taint(), {event: True}))
     return result
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #03c3127c
+# %% ../../nbs/lib/data/audit_code_call.ipynb #57e6fddd
 METHODS: dict[str, Callable] = {}
 
 
@@ -1091,7 +1091,7 @@ def _with_columns(run, node, table, args, keywords, name):
         set_column(result, [key] if key != "**" else None, value)
     return result
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #dd15e85a
+# %% ../../nbs/lib/data/audit_code_call.ipynb #0642100d
 def _is_negative(
     node: ast.Call,  # the call
     args: list[Any],  # by position
@@ -1174,7 +1174,7 @@ def _sort(run, node, table, args, keywords, name):
         return table.like(clock="sorted", is_reversed=falling)
     return table.like(is_reversed=False) if name != "set_index" else table.like()
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #55f37ed4
+# %% ../../nbs/lib/data/audit_code_call.ipynb #442d07bb
 @of_tables("sample")
 def _sample(run, node, table, args, keywords, name):
     share = first_of(args, keywords, 1, "frac", "fraction")
@@ -1298,7 +1298,7 @@ def _same(run, node, table, args, keywords, name):
 def _by_type(run, node, table, args, keywords, name):
     return table.like(columns=dict(table.columns), name="")
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #97c62c6b
+# %% ../../nbs/lib/data/audit_code_call.ipynb #6fced848
 def _group_method(run, node, group, name, args, keywords):
     "Follow a method of a grouped table."
     table = column(group.table, group.column) if group.column else group.table
@@ -1333,7 +1333,7 @@ def _aggregate(
     fresh = run.table(node, "groups")
     return fresh.like(latent=merge_taint(group.table.all_taint(), {event: True}), clock=group.table.clock)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #7bcf87cb
+# %% ../../nbs/lib/data/audit_code_call.ipynb #76555048
 FITS = {"fit", "partial_fit", "fit_on_texts", "adapt", "train", "fit_generator", "build_vocab", "fit_from_generator", "learn_one", "fine_tune", "fit_one_cycle"}
 PREDICTS = {"transform", "predict", "predict_proba", "decision_function", "predict_log_proba", "inverse_transform", "texts_to_sequences", "texts_to_matrix", "score_samples", "forward",
             "staged_predict_proba", "staged_predict", "predict_classes", "apply", "infer_vector", "predict_step"}

@@ -8,21 +8,21 @@ __all__ = ['CLOCKS', 'MAX_STEPS', 'MAX_STEPS_OF_ONE', 'MAX_DEPTH', 'STATEMENTS',
            'names_in', 'column', 'some_columns', 'without_columns', 'set_column', 'subscript', 'Slice', 'choose',
            'take_rows', 'christen', 'assign', 'library_module', 'items_of']
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #8e51b622
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #5c550029
 import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .audit_code_known import is_date_name, role_of
-from .audit_code_text import Cell, Place, Source, read_code
+from .audit_code_known import role_of
+from .audit_code_text import Cell, Place, read_code
 from mlsys.data.audit_code_value import (
-    Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Split, Stat, Taint, Thing, doubtful, merge_taint, overlap, rows_of,
+    Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Split, Stat, Taint, Thing, doubtful, merge_taint,
     tables_in, taint_of,
 )
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #27be22bc
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #1bd016c0
 CLOCKS = ("", "parsed", "sorted")  # what is known of a table's order in time, from nothing to everything
 MAX_STEPS, MAX_STEPS_OF_ONE, MAX_DEPTH = 400_000, 50_000, 8  # of a file, of one cell or function, of calls inside calls
 
@@ -68,7 +68,7 @@ class Use:
     via: Place | None = None  # where the audited code calls it
     doubt: str = ""  # why it may be harmless
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #319cdb16
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #5a6f57e0
 @dataclass
 class Run:
     "One walk through one notebook or file."
@@ -149,7 +149,7 @@ class Run:
             self.scope = self.scope.outer
         self.limit = min(self.steps + MAX_STEPS_OF_ONE, MAX_STEPS)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #79a63cb2
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #74e268e5
 STATEMENTS: dict[type, Callable] = {}
 EXPRESSIONS: dict[type, Callable] = {}
 
@@ -194,7 +194,7 @@ def execute(
                 if isinstance(child, ast.expr):
                     evaluate(run, child)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #da334e15
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #e19b0469
 def blend(
     values: Iterable[Any],  # operands
 ) -> Any:
@@ -244,7 +244,7 @@ def either(
         return Seq([either(a, b) for a, b in zip(one.items, other.items, strict=True)], one.is_open or other.is_open, one.is_repeated or other.is_repeated)
     return other if isinstance(one, Const) else one
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #e9387246
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #b0756244
 @walks(ast.Name)
 def _name(run, node):
     found = run.scope.find(node.id)
@@ -321,7 +321,7 @@ def _inner(run, node):
         run.scope.returned.append(value if isinstance(node, ast.YieldFrom) else Seq([value], is_open=True))
     return value
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #b5cddc8a
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #923932fe
 @walks(ast.BinOp)
 def _operation(run, node):
     left, right = evaluate(run, node.left), evaluate(run, node.right)
@@ -377,7 +377,7 @@ def _comparison(run, node):
     result = blend(values)
     return result.like(is_mask=True) if isinstance(result, Rows) else result
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #b4529b93
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #1382cc33
 def names_in(
     value: Any,  # a text or a list of texts
 ) -> list[str] | None:  # the names; None if they are not all known
@@ -445,7 +445,7 @@ def set_column(
     if table.only is not None:
         table.only = table.only | frozenset(names)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #fc83068e
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #785f4641
 @walks(ast.Subscript)
 def _subscript(run, node):
     base = evaluate(run, node.value)
@@ -517,7 +517,7 @@ def _slice(run, node):
     backward = isinstance(step, Const) and isinstance(step.value, int) and step.value < 0
     return Slice(node.lower is None and node.upper is None and not backward, backward)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #394797ee
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #33643e31
 def _part_of_table(
     run: Run,  # the walk
     base: Rows,  # a table
@@ -602,7 +602,7 @@ def _columns_at(
     found.cut_from = cut
     return found
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #ecbedd93
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #bc15a906
 def christen(
     run: Run,  # the walk
     name: str,  # a variable
@@ -706,7 +706,7 @@ def _assign_item(
     elif isinstance(base, Thing):
         base.held.append(value)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #96d6bd7b
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #d24e71c9
 @walks(ast.Assign, table=STATEMENTS)
 def _assign(run, node):
     value = evaluate(run, node.value)
@@ -728,7 +728,7 @@ def _augmented(run, node):
         return
     assign(run, node.target, blend([before, value]))
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #d0554866
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #463330e0
 @walks(ast.FunctionDef, ast.AsyncFunctionDef, table=STATEMENTS)
 def _function(run, node):
     run.scope.values[node.name] = Function(node, run.scope, (run.file, run.cell))
@@ -796,7 +796,7 @@ def library_module(
     run.scope, run.cell, run.file = before
     return scope
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #b4299823
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #e99429e3
 def _branches(
     run: Run,  # the walk
     *bodies: list[ast.stmt],  # branches, of which one runs
@@ -855,7 +855,7 @@ def _with(run, node):
 def _while(run, node):
     _repeat(run, node, [None, None], None)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #60ae67eb
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #3a2591af
 def items_of(
     value: Any,  # what is iterated
 ) -> list[Any]:  # what a pass may get; at most 40
@@ -905,7 +905,7 @@ def _repeat(
 def _for(run, node):
     _repeat(run, node, items_of(evaluate(run, node.iter)), node.target)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #3cf9359c
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #81d8f36e
 @walks(ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 def _comprehension(run, node):
     generator = node.generators[0]
