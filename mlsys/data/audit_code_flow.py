@@ -8,7 +8,7 @@ __all__ = ['CLOCKS', 'MAX_STEPS', 'MAX_STEPS_OF_ONE', 'MAX_DEPTH', 'STATEMENTS',
            'names_in', 'column', 'some_columns', 'without_columns', 'set_column', 'subscript', 'Slice', 'choose',
            'take_rows', 'christen', 'assign', 'library_module', 'items_of']
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #5c550029
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #261e2845
 import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from mlsys.data.audit_code_value import (
     tables_in, taint_of,
 )
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #1bd016c0
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #81f18b30
 CLOCKS = ("", "parsed", "sorted")  # what is known of a table's order in time, from nothing to everything
 MAX_STEPS, MAX_STEPS_OF_ONE, MAX_DEPTH = 400_000, 50_000, 8  # of a file, of one cell or function, of calls inside calls
 
@@ -68,7 +68,7 @@ class Use:
     via: Place | None = None  # where the audited code calls it
     doubt: str = ""  # why it may be harmless
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #5a6f57e0
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #d9f65540
 @dataclass
 class Run:
     "One walk through one notebook or file."
@@ -149,7 +149,7 @@ class Run:
             self.scope = self.scope.outer
         self.limit = min(self.steps + MAX_STEPS_OF_ONE, MAX_STEPS)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #74e268e5
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #2af7b1cf
 STATEMENTS: dict[type, Callable] = {}
 EXPRESSIONS: dict[type, Callable] = {}
 
@@ -194,7 +194,7 @@ def execute(
                 if isinstance(child, ast.expr):
                     evaluate(run, child)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #e19b0469
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #066ced74
 def blend(
     values: Iterable[Any],  # operands
 ) -> Any:
@@ -244,7 +244,7 @@ def either(
         return Seq([either(a, b) for a, b in zip(one.items, other.items, strict=True)], one.is_open or other.is_open, one.is_repeated or other.is_repeated)
     return other if isinstance(one, Const) else one
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #b0756244
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #33a6a21a
 @walks(ast.Name)
 def _name(run, node):
     found = run.scope.find(node.id)
@@ -287,7 +287,7 @@ def _mapping(run, node):
             found.items[_key(evaluate(run, key), position)] = value
     return found
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #9a0ba629
 def _key(
     key: Any,  # a value
     otherwise: Any,  # what stands for a key that is not known
@@ -321,7 +321,7 @@ def _inner(run, node):
         run.scope.returned.append(value if isinstance(node, ast.YieldFrom) else Seq([value], is_open=True))
     return value
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #923932fe
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #693c9fd0
 @walks(ast.BinOp)
 def _operation(run, node):
     left, right = evaluate(run, node.left), evaluate(run, node.right)
@@ -377,7 +377,7 @@ def _comparison(run, node):
     result = blend(values)
     return result.like(is_mask=True) if isinstance(result, Rows) else result
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #1382cc33
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #c37d370b
 def names_in(
     value: Any,  # a text or a list of texts
 ) -> list[str] | None:  # the names; None if they are not all known
@@ -425,7 +425,7 @@ def without_columns(
     only = table.only - names if table.only is not None else None
     return table.like(columns={name: {} if name in names else taint for name, taint in table.columns.items()} | dict.fromkeys(names, {}), only=only, name="")
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #acd0da36
 def set_column(
     table: Rows,  # a table, changed in place
     names: list[str] | None,  # the columns that are set; None if they are not known
@@ -445,7 +445,7 @@ def set_column(
     if table.only is not None:
         table.only = table.only | frozenset(names)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #785f4641
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #f962b30c
 @walks(ast.Subscript)
 def _subscript(run, node):
     base = evaluate(run, node.value)
@@ -485,7 +485,7 @@ def subscript(
         return next((part for part in base.parts), base)
     return None
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #5f60cf63
 def _item(
     base: Seq,  # a list
     key: Any,  # a position or a slice
@@ -517,7 +517,7 @@ def _slice(run, node):
     backward = isinstance(step, Const) and isinstance(step.value, int) and step.value < 0
     return Slice(node.lower is None and node.upper is None and not backward, backward)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #33643e31
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #3faa9c9b
 def _part_of_table(
     run: Run,  # the walk
     base: Rows,  # a table
@@ -553,7 +553,7 @@ def choose(
     names = names_in(key)
     return Columns(frozenset(names) if names is not None else None, key.without if isinstance(key, Columns) else frozenset(), chosen)
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #76099bfc
 def take_rows(
     run: Run,  # the walk
     base: Rows,  # a table
@@ -602,7 +602,7 @@ def _columns_at(
     found.cut_from = cut
     return found
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #bc15a906
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #11358a46
 def christen(
     run: Run,  # the walk
     name: str,  # a variable
@@ -637,7 +637,7 @@ def christen(
 
 MEET_HOOK: list[Callable] = []  # looks whether rows of a part carry events that they should not know
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #4c23fd68
 def assign(
     run: Run,  # the walk
     target: ast.AST,  # what is assigned to
@@ -682,7 +682,7 @@ def _unpack(
             found = value if isinstance(value, (Stat, Score, Thing)) else None
         assign(run, target, found)
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #a809a2ce
 def _assign_item(
     run: Run,  # the walk
     target: ast.Subscript,  # the target
@@ -706,7 +706,7 @@ def _assign_item(
     elif isinstance(base, Thing):
         base.held.append(value)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #d24e71c9
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #77febd86
 @walks(ast.Assign, table=STATEMENTS)
 def _assign(run, node):
     value = evaluate(run, node.value)
@@ -728,7 +728,7 @@ def _augmented(run, node):
         return
     assign(run, node.target, blend([before, value]))
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #463330e0
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #f0098fc6
 @walks(ast.FunctionDef, ast.AsyncFunctionDef, table=STATEMENTS)
 def _function(run, node):
     run.scope.values[node.name] = Function(node, run.scope, (run.file, run.cell))
@@ -770,7 +770,7 @@ def _import_from(run, node):
         found = inside.find(alias.name) if inside else None
         run.scope.values[alias.asname or alias.name] = found if found is not None else Named(f"{module}.{alias.name}" if module else alias.name)
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #b2e85cb0
 def library_module(
     run: Run,  # the walk
     dotted: str,  # a module's full name
@@ -796,7 +796,7 @@ def library_module(
     run.scope, run.cell, run.file = before
     return scope
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #e99429e3
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #bd30b594
 def _branches(
     run: Run,  # the walk
     *bodies: list[ast.stmt],  # branches, of which one runs
@@ -855,7 +855,7 @@ def _with(run, node):
 def _while(run, node):
     _repeat(run, node, [None, None], None)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #3a2591af
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #e39bdc1f
 def items_of(
     value: Any,  # what is iterated
 ) -> list[Any]:  # what a pass may get; at most 40
@@ -905,7 +905,7 @@ def _repeat(
 def _for(run, node):
     _repeat(run, node, items_of(evaluate(run, node.iter)), node.target)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #81d8f36e
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #c03fc98d
 @walks(ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 def _comprehension(run, node):
     generator = node.generators[0]
