@@ -6,7 +6,7 @@
 __all__ = ['TABLE_NAMES', 'TARGET_NAMES', 'KIND', 'RULE', 'CURE', 'NOTES', 'TUNE_CURE', 'TIME_CURE', 'walk_source', 'audit_code',
            'audit_source', 'audit_notebooks']
 
-# %% ../../nbs/lib/data/audit_code.ipynb #605a6f20
+# %% ../../nbs/lib/data/audit_code.ipynb #f06023a8
 import ast
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ from .audit_code_text import Place, Source, find_code, parse_source, read_code
 from .audit_code_value import FAMILIES, Event, Function, Region, overlap
 from .finding import Finding
 
-# %% ../../nbs/lib/data/audit_code.ipynb #d2563df8
+# %% ../../nbs/lib/data/audit_code.ipynb #581a3334
 TABLE_NAMES = {"df", "data", "table", "frame", "dataframe", "dataset", "x", "features", "rows", "samples"}
 TARGET_NAMES = {"y", "target", "label", "labels", "outcome", "targets"}
 
@@ -31,8 +31,7 @@ def walk_source(
     time_ordered: bool = False,  # the rows are known to follow time
 ) -> tuple[Run, list[tuple[Place, str]]]:  # the walk, and what could not be read
     "Walk all cells, then every function that nothing called."
-    run, problems = Run(source.name, time_ordered, library), list(source.problems)
-    run.file = source.name
+    run, problems = Run(name=source.name, time_ordered=time_ordered, library=library, file=source.name), list(source.problems)
     for cell in source.cells:
         run.cell = cell
         run.begin()
@@ -66,7 +65,7 @@ def _walk_uncalled(
                 given_up.append(item.name)
     return given_up
 
-# %% ../../nbs/lib/data/audit_code.ipynb #62481bde
+# %% ../../nbs/lib/data/audit_code.ipynb #6f0d554f
 def _parameters(
     run: Run,  # the walk
     node: ast.FunctionDef | ast.AsyncFunctionDef,  # a function that nothing calls
@@ -85,7 +84,7 @@ def _parameters(
             found[item.arg] = whole.like(name=item.arg if name in TARGET_NAMES else "")
     return found
 
-# %% ../../nbs/lib/data/audit_code.ipynb #2ba3c50d
+# %% ../../nbs/lib/data/audit_code.ipynb #49df5bf8
 KIND = {"select": "L1.3", "resample": "L1.4", "model": "L1.1", "tune": "L1.1", "forward": "L2", "undersample": "L3.3"}
 RULE = {"model": "trained-on-test", "tune": "tuned-on-test", "forward": "looks-ahead", "resample": "oversampled-before-split", "select": "selected-before-split",
         "target": "target-encoded-before-split"}
@@ -127,7 +126,7 @@ def _has_own_test(run: Run, region: Region) -> bool:  # region: a held-out part
     siblings = {other for other in region.split.regions if other.role == "test" and other is not region} if region.split else set()
     return bool(siblings)
 
-# %% ../../nbs/lib/data/audit_code.ipynb #f5bb225d
+# %% ../../nbs/lib/data/audit_code.ipynb #60c236c2
 def _leak(
     run: Run,  # the walk
     event: Event,  # what was learnt
@@ -175,7 +174,7 @@ def _finding(
     return Finding(rule, str(at), "code", kind, f"`{at.code}`: {what}.{inside}{unsure}", cure, not doubt,
                    evidence={"code": at.code, "stands_in": str(place), "line": place.code, "doubt": doubt} | evidence)
 
-# %% ../../nbs/lib/data/audit_code.ipynb #b8b8fe8c
+# %% ../../nbs/lib/data/audit_code.ipynb #54d3ca9e
 TUNE_CURE = ("Choose by a validation part and score the test part once: `X_train, X_val, y_train, y_val = train_test_split(X_train, y_train)`, "
              "then `eval_set=[(X_val, y_val)]`, `GridSearchCV(...).fit(X_train, y_train)` or a threshold from `X_val`.")
 TIME_CURE = "Cut by time: `train, test = table[table.time < cut], table[table.time >= cut]`, `train_test_split(..., shuffle=False)` or `TimeSeriesSplit()`."
@@ -213,7 +212,7 @@ def _no_test(run: Run, source: Source) -> list[Finding]:  # run: the walk; sourc
                              "Hold rows out: `X_train, X_test, y_train, y_test = train_test_split(X, y)`.", doubt, {})]
     return []
 
-# %% ../../nbs/lib/data/audit_code.ipynb #694ab914
+# %% ../../nbs/lib/data/audit_code.ipynb #a9ba1206
 def audit_code(
     source: Source,  # code that was read
     library_folder: Path | str | None = None,  # folder of a package whose functions are followed, such as `mlsys`
