@@ -8,7 +8,7 @@ __all__ = ['CLOCKS', 'MAX_STEPS', 'MAX_STEPS_OF_ONE', 'MAX_DEPTH', 'STATEMENTS',
            'either', 'names_in', 'column', 'some_columns', 'without_columns', 'set_column', 'subscript', 'Slice',
            'choose', 'take_rows', 'christen', 'assign', 'library_module', 'items_of']
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #fda17aa8
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #3f354cbc
 import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from mlsys.data.audit_code_value import (
     tables_in, taint_of,
 )
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #6f4d69c6
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #b3d1498a
 CLOCKS = ("", "parsed", "sorted")  # what is known of a table's order in time, from nothing to everything
 MAX_STEPS, MAX_STEPS_OF_ONE, MAX_DEPTH = 400_000, 50_000, 8  # of a file, of one cell or function, of calls inside calls
 
@@ -68,7 +68,7 @@ class Use:
     via: Place | None = None  # where the audited code calls it
     doubt: str = ""  # why it may be harmless
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #b25db077
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #ec915eee
 @dataclass
 class Ledger:
     "What a walk has met."
@@ -109,7 +109,7 @@ class Ledger:
             self.regions[key] = Region("whole")
         return Rows(frozenset({self.regions[key]}))
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #cf5a3124
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #3650a3e8
 @dataclass
 class Run(Ledger):
     "One walk through one notebook or file."
@@ -155,7 +155,7 @@ class Run(Ledger):
             self.scope = self.scope.outer
         self.limit = min(self.steps + MAX_STEPS_OF_ONE, MAX_STEPS)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #b5efdf7c
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #11cbbfd7
 STATEMENTS: dict[type, Callable] = {}
 EXPRESSIONS: dict[type, Callable] = {}
 
@@ -200,7 +200,7 @@ def execute(
                 if isinstance(child, ast.expr):
                     evaluate(run, child)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #0712ee19
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #39f99d44
 def blend(
     values: Iterable[Any],  # operands
 ) -> Any:
@@ -250,7 +250,7 @@ def either(
         return Seq([either(a, b) for a, b in zip(one.items, other.items, strict=True)], one.is_open or other.is_open, one.is_repeated or other.is_repeated)
     return other if isinstance(one, Const) else one
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #2b3ace69
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #3d380856
 @walks(ast.Name)
 def _name(run, node):
     found = run.scope.find(node.id)
@@ -293,7 +293,7 @@ def _mapping(run, node):
             found.items[_key(evaluate(run, key), position)] = value
     return found
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #61154a6a
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #5db03384
 def _key(
     key: Any,  # a value
     otherwise: Any,  # what stands for a key that is not known
@@ -327,7 +327,7 @@ def _inner(run, node):
         run.scope.returned.append(value if isinstance(node, ast.YieldFrom) else Seq([value], is_open=True))
     return value
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #34e4a1b8
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #2aaae965
 @walks(ast.BinOp)
 def _operation(run, node):
     left, right = evaluate(run, node.left), evaluate(run, node.right)
@@ -383,7 +383,7 @@ def _comparison(run, node):
     result = blend(values)
     return result.like(is_mask=True) if isinstance(result, Rows) else result
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #07eee84f
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #676e243d
 def names_in(
     value: Any,  # a text or a list of texts
 ) -> list[str] | None:  # the names; None if they are not all known
@@ -431,7 +431,7 @@ def without_columns(
     only = table.only - names if table.only is not None else None
     return table.like(columns={name: {} if name in names else taint for name, taint in table.columns.items()} | dict.fromkeys(names, {}), only=only, name="")
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #af1dc745
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #83f49926
 def set_column(
     table: Rows,  # a table, changed in place
     names: list[str] | None,  # the columns that are set; None if they are not known
@@ -451,7 +451,7 @@ def set_column(
     if table.only is not None:
         table.only = table.only | frozenset(names)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #47a85cd3
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #dfb1f021
 @walks(ast.Subscript)
 def _subscript(run, node):
     base = evaluate(run, node.value)
@@ -491,7 +491,7 @@ def subscript(
         return next((part for part in base.parts), base)
     return None
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #56a3d859
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #00bc89d7
 def _item(
     base: Seq,  # a list
     key: Any,  # a position or a slice
@@ -511,7 +511,7 @@ def _item(
 class Slice:
     "A stretch of rows, `a:b:c`."
 
-    is_all: bool  # a bare colon
+    is_all: bool  # a bare colon, without a step
     is_backward: bool  # the step is negative
     taint: Taint = field(default_factory=dict)  # events behind its limits
 
@@ -521,9 +521,9 @@ def _slice(run, node):
     limits = [evaluate(run, item) for item in (node.lower, node.upper, node.step)]
     step = limits[2]
     backward = isinstance(step, Const) and isinstance(step.value, int) and step.value < 0
-    return Slice(node.lower is None and node.upper is None and not backward, backward)
+    return Slice(node.lower is None and node.upper is None and node.step is None, backward)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #d1b159b2
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #1c50893d
 def _part_of_table(
     run: Run,  # the walk
     base: Rows,  # a table
@@ -559,7 +559,7 @@ def choose(
     names = names_in(key)
     return Columns(frozenset(names) if names is not None else None, key.without if isinstance(key, Columns) else frozenset(), chosen)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #667f1a52
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #0c763d17
 def take_rows(
     run: Run,  # the walk
     base: Rows,  # a table
@@ -608,7 +608,7 @@ def _columns_at(
     found.cut_from = cut
     return found
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #b029c982
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #487ae591
 def christen(
     run: Run,  # the walk
     name: str,  # a variable
@@ -643,7 +643,7 @@ def christen(
 
 MEET_HOOK: list[Callable] = []  # looks whether rows of a part carry events that they should not know
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #e10f55f3
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #7835bbc6
 def assign(
     run: Run,  # the walk
     target: ast.AST,  # what is assigned to
@@ -688,7 +688,7 @@ def _unpack(
             found = value if isinstance(value, (Stat, Score, Thing)) else None
         assign(run, target, found)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #c2a06439
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #5f7ca46a
 def _assign_item(
     run: Run,  # the walk
     target: ast.Subscript,  # the target
@@ -712,7 +712,7 @@ def _assign_item(
     elif isinstance(base, Thing):
         base.held.append(value)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #027242e6
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #66a51f65
 @walks(ast.Assign, table=STATEMENTS)
 def _assign(run, node):
     value = evaluate(run, node.value)
@@ -734,7 +734,7 @@ def _augmented(run, node):
         return
     assign(run, node.target, blend([before, value]))
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #add97db0
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #25bbf811
 @walks(ast.FunctionDef, ast.AsyncFunctionDef, table=STATEMENTS)
 def _function(run, node):
     run.scope.values[node.name] = Function(node, run.scope, (run.file, run.cell))
@@ -776,7 +776,7 @@ def _import_from(run, node):
         found = inside.find(alias.name) if inside else None
         run.scope.values[alias.asname or alias.name] = found if found is not None else Named(f"{module}.{alias.name}" if module else alias.name)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #725522c1
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #7acf0915
 def library_module(
     run: Run,  # the walk
     dotted: str,  # a module's full name
@@ -802,7 +802,7 @@ def library_module(
     run.scope, run.cell, run.file = before
     return scope
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #c5f4087b
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #325c303d
 def _branches(
     run: Run,  # the walk
     *bodies: list[ast.stmt],  # branches, of which one runs
@@ -861,7 +861,7 @@ def _with(run, node):
 def _while(run, node):
     _repeat(run, node, [None, None], None)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #8dc6a4e0
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #3cf8f1c5
 def items_of(
     value: Any,  # what is iterated
 ) -> list[Any]:  # what a pass may get; at most 40
@@ -911,7 +911,7 @@ def _repeat(
 def _for(run, node):
     _repeat(run, node, items_of(evaluate(run, node.iter)), node.target)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #4169766f
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #86b60db7
 @walks(ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 def _comprehension(run, node):
     generator = node.generators[0]

@@ -247,3 +247,15 @@ SPLIT = "\na, b, c, d = train_test_split(df.drop(columns='y'), df['y'])\n"
 def test_the_verdicts_that_the_guide_tells(text, verdict):
     found = audit_source(HEAD + text)
     assert verdict == ("nothing" if not found else "stands" if any(finding.stands for finding in found) else "note"), found
+
+
+@pytest.mark.parametrize(("text", "rules"), [
+    ("X_train, X_test = df[::2], df[1::2]\ny_train, y_test = df.y[::2], df.y[1::2]\nm = LogisticRegression().fit(X_train, y_train)\nm.score(X_test, y_test)", []),
+    ("def check(X, y, X_test):\n    scaler = StandardScaler().fit(X)\n    return scaler.transform(X_test)", []),
+    ("df['y'] = (df['income'] > df['income'].median()).astype(int)\na, b, c, d = train_test_split(df[['age']], df['y'])\nLogisticRegression().fit(a, c)", []),
+    ("from somewhere import Cleaner\nX = Cleaner().fit_transform(df)\na, b = train_test_split(X)", ["fit-before-split"]),
+    ("latest = df[df.date == df.date.max()]\ntest_size = 0.2\na, b = train_test_split(df, test_size=test_size)", []),
+    ("test_dates = df['date']\ndf['a'] = df['a'].fillna(df['a'].mean())\na, b = train_test_split(df)", ["fit-before-split"]),
+])  # fmt: skip
+def test_code_as_it_is_found_in_the_wild(text, rules):
+    assert [rule for rule, _ in standing(text)] == rules
