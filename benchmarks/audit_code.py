@@ -36,3 +36,64 @@ def as_notebook(cells):
     """Write cells as the JSON of a notebook."""
     body = [{"cell_type": "code", "source": cell, "metadata": {}, "outputs": [], "execution_count": None, "id": f"c{n}"} for n, cell in enumerate(cells)]
     return json.dumps({"cells": body, "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def measure(path, audit=None):
+    """Return recall and precision over the cases of a file, and the names of missed and falsely accused ones."""
+    audit = audit or (lambda cells, time_ordered: {finding.kind for finding in audit_source(as_notebook(cells), "case.ipynb", time_ordered=time_ordered) if finding.stands})
+    found, missed, accused, leaky = 0, [], [], 0
+    for is_leaky, kind, name, time_ordered, cells in read_cases(path):
+        kinds = audit(cells, time_ordered)
+        leaky += is_leaky
+        if is_leaky and (kind in kinds or "any" in kinds):
+            found += 1
+        elif is_leaky:
+            missed.append(name)
+        elif kinds:
+            accused.append(name)
+    return {"leaky": leaky, "found": found, "recall": found / leaky, "accused": accused, "precision": found / max(found + len(accused), 1), "missed": missed}
+
+
+def install(folder, *packages):
+    """Make an environment for the peers and return its folder of programs."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    subprocess.run([str(folder / "bin" / "pip"), "install", "--quiet", *packages], check=True)
+    return folder / "bin"
+
+
+def peer(command, says_leak):
+    """Return an audit by a peer: a command on a notebook, and how its output says that there is a leak."""
+    def audit(cells, time_ordered):
+        with tempfile.TemporaryDirectory() as name:
+            (Path(name) / "case.ipynb").write_text(as_notebook(cells), encoding="utf-8")
+            done = subprocess.run([*command, name if "--scan" in command else str(Path(name) / "case.ipynb")], capture_output=True, text=True, timeout=120)
+            return {"any"} if says_leak(done.stdout + done.stderr) else set()
+    return audit
+
+
+def main():
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", action="store_true", help="install leaklens-ml and waldean into an environment of their own and show them the same cases")
+    parser.add_argument("--missed", action="store_true", help="name the tuned cases that are missed or falsely accused")
+    options = parser.parse_args()
+    audits = {"mlsys": None}
+    with tempfile.TemporaryDirectory() as name:
+        if options.peers:
+            programs = install(Path(name) / "peers", "leaklens-ml", "waldean")
+            audits["leaklens-ml"] = peer([str(programs / "leaklens"), "--scan"], lambda text: "HIGH" in text or "MEDIUM" in text)
+            audits["waldean"] = peer([str(programs / "waldean"), "check"], lambda text: "leak" in text.split("CLEAN")[0].lower().replace("leaky", ""))
+        table = Table("tool", "cases", "leaky", "found", "recall", "right, yet accused", "precision", "seconds")
+        for tool, audit in audits.items():
+            for path in sorted(CASES.glob("*.md")):
+                begun = time.perf_counter()
+                figures = measure(path, audit)
+                table.add_row(tool, path.stem, str(figures["leaky"]), str(figures["found"]), f"{figures['recall']:.3f}", str(len(figures["accused"])), f"{figures['precision']:.3f}",
+                              f"{time.perf_counter() - begun:.1f}")
+                if options.missed and path.stem == "tuned":
+                    print(tool, "misses", figures["missed"], "accuses", figures["accused"])
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

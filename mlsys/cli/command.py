@@ -99,4 +99,8 @@ def docs(
     build_site(root, root / output)
 
 
-import mlsys.cli.audit  # noqa: F401  (its command attaches itself)
+import mlsys.cli.audit
+import mlsys.cli.new  # noqa: F401  (their commands attach themselves)
+
+# %% ../../nbs/lib/cli/command.ipynb #5ce46cb3
+import mlsys.cli.data

@@ -8,7 +8,7 @@ __all__ = ['CLOCKS', 'MAX_STEPS', 'MAX_STEPS_OF_ONE', 'MAX_DEPTH', 'STATEMENTS',
            'names_in', 'column', 'some_columns', 'without_columns', 'set_column', 'subscript', 'Slice', 'choose',
            'take_rows', 'christen', 'assign', 'library_module', 'items_of']
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #d2697759
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #8e51b622
 import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from mlsys.data.audit_code_value import (
     tables_in, taint_of,
 )
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #a0300faf
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #27be22bc
 CLOCKS = ("", "parsed", "sorted")  # what is known of a table's order in time, from nothing to everything
 MAX_STEPS, MAX_STEPS_OF_ONE, MAX_DEPTH = 400_000, 50_000, 8  # of a file, of one cell or function, of calls inside calls
 
@@ -68,7 +68,7 @@ class Use:
     via: Place | None = None  # where the audited code calls it
     doubt: str = ""  # why it may be harmless
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #78e1d51d
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #319cdb16
 @dataclass
 class Run:
     "One walk through one notebook or file."
@@ -107,7 +107,8 @@ class Run:
     @property
     def via(self) -> Place | None:
         "Where the audited code calls the function that the walk is in."
-        return next((place for place in self.calls if place.file == self.name), self.calls[0] if self.calls else None)
+        calls = self.calls[1:] if self.is_apart else self.calls  # a function that is walked on its own is called by nobody
+        return calls[0] if calls else None
 
     def event(self, family: str, label: str, node: ast.AST, rows: frozenset[Region], **more: Any) -> Event:  # more: fields of the event
         "Return the event of this place and these rows, made when it is first met."
@@ -148,7 +149,7 @@ class Run:
             self.scope = self.scope.outer
         self.limit = min(self.steps + MAX_STEPS_OF_ONE, MAX_STEPS)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #20415860
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #79a63cb2
 STATEMENTS: dict[type, Callable] = {}
 EXPRESSIONS: dict[type, Callable] = {}
 
@@ -193,7 +194,7 @@ def execute(
                 if isinstance(child, ast.expr):
                     evaluate(run, child)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #f22a3e59
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #da334e15
 def blend(
     values: Iterable[Any],  # operands
 ) -> Any:
@@ -243,7 +244,7 @@ def either(
         return Seq([either(a, b) for a, b in zip(one.items, other.items, strict=True)], one.is_open or other.is_open, one.is_repeated or other.is_repeated)
     return other if isinstance(one, Const) else one
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #706125fc
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #e9387246
 @walks(ast.Name)
 def _name(run, node):
     found = run.scope.find(node.id)
@@ -320,7 +321,7 @@ def _inner(run, node):
         run.scope.returned.append(value if isinstance(node, ast.YieldFrom) else Seq([value], is_open=True))
     return value
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #88dd1c94
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #b5cddc8a
 @walks(ast.BinOp)
 def _operation(run, node):
     left, right = evaluate(run, node.left), evaluate(run, node.right)
@@ -376,7 +377,7 @@ def _comparison(run, node):
     result = blend(values)
     return result.like(is_mask=True) if isinstance(result, Rows) else result
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #813cdf44
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #b4529b93
 def names_in(
     value: Any,  # a text or a list of texts
 ) -> list[str] | None:  # the names; None if they are not all known
@@ -444,7 +445,7 @@ def set_column(
     if table.only is not None:
         table.only = table.only | frozenset(names)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #6b273d35
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #fc83068e
 @walks(ast.Subscript)
 def _subscript(run, node):
     base = evaluate(run, node.value)
@@ -516,7 +517,7 @@ def _slice(run, node):
     backward = isinstance(step, Const) and isinstance(step.value, int) and step.value < 0
     return Slice(node.lower is None and node.upper is None and not backward, backward)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #a9df29d5
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #394797ee
 def _part_of_table(
     run: Run,  # the walk
     base: Rows,  # a table
@@ -601,7 +602,7 @@ def _columns_at(
     found.cut_from = cut
     return found
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #975c3682
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #ecbedd93
 def christen(
     run: Run,  # the walk
     name: str,  # a variable
@@ -705,7 +706,7 @@ def _assign_item(
     elif isinstance(base, Thing):
         base.held.append(value)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #42698e97
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #96d6bd7b
 @walks(ast.Assign, table=STATEMENTS)
 def _assign(run, node):
     value = evaluate(run, node.value)
@@ -727,7 +728,7 @@ def _augmented(run, node):
         return
     assign(run, node.target, blend([before, value]))
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #9bdb6fda
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #d0554866
 @walks(ast.FunctionDef, ast.AsyncFunctionDef, table=STATEMENTS)
 def _function(run, node):
     run.scope.values[node.name] = Function(node, run.scope, (run.file, run.cell))
@@ -795,7 +796,7 @@ def library_module(
     run.scope, run.cell, run.file = before
     return scope
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #ea483d4b
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #b4299823
 def _branches(
     run: Run,  # the walk
     *bodies: list[ast.stmt],  # branches, of which one runs
@@ -854,7 +855,7 @@ def _with(run, node):
 def _while(run, node):
     _repeat(run, node, [None, None], None)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #dad204cf
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #60ae67eb
 def items_of(
     value: Any,  # what is iterated
 ) -> list[Any]:  # what a pass may get; at most 40
@@ -904,7 +905,7 @@ def _repeat(
 def _for(run, node):
     _repeat(run, node, items_of(evaluate(run, node.iter)), node.target)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #3305aa93
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #3cf9359c
 @walks(ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 def _comprehension(run, node):
     generator = node.generators[0]

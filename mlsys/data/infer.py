@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['outward', 'widen', 'missing_range', 'is_key', 'form_of', 'propose_contract']
 
-# %% ../../nbs/lib/data/infer.ipynb #b393a4eb
+# %% ../../nbs/lib/data/infer.ipynb #89aa29cc
 import math
 import re
 from typing import Any
@@ -15,7 +15,7 @@ import pandas as pd
 from .contract import ColumnContract, Contract
 from .profile import ColumnProfile, Profile, profile_table
 
-# %% ../../nbs/lib/data/infer.ipynb #a92df9b4
+# %% ../../nbs/lib/data/infer.ipynb #223254b8
 def outward(
     value: float,  # a bound
     up: bool,  # round up, else down
@@ -42,7 +42,7 @@ def widen(
     kept = "; nothing was below 0" if low >= 0 else "; nothing was above 0" if high <= 0 else ""
     return (int(least), int(most), f"widened by the width seen{kept}") if whole else (least, most, f"widened by the width seen{kept}")
 
-# %% ../../nbs/lib/data/infer.ipynb #24947219
+# %% ../../nbs/lib/data/infer.ipynb #96d4f4b8
 def missing_range(
     missing: int,  # rows without a value
     rows: int,  # all rows, 1 or more
@@ -59,7 +59,7 @@ def missing_range(
     low = 0.0 if share < 1 / 3 else math.floor(low * 1000) / 1000
     return max(low, 0.0), min(math.ceil(high * 1000) / 1000, 1.0)
 
-# %% ../../nbs/lib/data/infer.ipynb #15ba8dcf
+# %% ../../nbs/lib/data/infer.ipynb #5ff6745f
 def is_key(
     column: ColumnProfile,  # a column in which no value came twice
     sample: pd.Series,  # some of its values
@@ -93,7 +93,7 @@ def form_of(
     form = re.sub(r"(\[[^\]]+\]|\\?.)\1+", lambda match: f"{match[1]}{{{len(match[0]) // len(match[1])}}}", "".join(parts))
     return form if re.search("[0-9]", "".join(texts.head(50))) and texts.map(lambda text: re.fullmatch(form, text) is not None).all() else ""
 
-# %% ../../nbs/lib/data/infer.ipynb #1779da16
+# %% ../../nbs/lib/data/infer.ipynb #66506671
 def _column_contract(
     column: ColumnProfile,  # what the column holds
     sample: pd.Series,  # some of its values
@@ -114,6 +114,7 @@ def _column_contract(
     notes += ["no value came twice, as in a key"] if key else []
     if column.type in ("int", "float") and column.low is not None:
         least, most, why = widen(column.low, column.high, column.type == "int")
+        least, most, why = (None, None, "one number in every row gives no range") if column.low == column.high else (least, most, why)
         rules |= {"min": least} | ({} if key else {"max": most})
         rules["seen"] |= {"low": column.low} | ({"median": float(f"{column.quantiles['median']:.6g}")} if column.quantiles else {}) | {"high": column.high}
         notes.insert(0, f"seen from {column.low:g} to {column.high:g}; " + (why if not key else "no upper bound, because keys grow"))
@@ -134,7 +135,7 @@ def _column_contract(
     notes.insert(0, "text in one form" if form else f"at most {column.max_length} letters were seen, twice as many are allowed")
     return ColumnContract("text", **({"regex": form} if form else {"max_length": 2 * column.max_length}), **rules), "; ".join(notes)
 
-# %% ../../nbs/lib/data/infer.ipynb #245fe09d
+# %% ../../nbs/lib/data/infer.ipynb #2d98f05b
 def propose_contract(
     table: pd.DataFrame | Profile,  # a table, or its profile
     name: str = "the table",  # what it is called in the description

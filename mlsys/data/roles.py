@@ -78,6 +78,10 @@ def _check_roles(
     if priced:
         raise ConfigError(explain("cost_columns", priced, "columns that are neither the target nor an input",
                                   "What a row costs is known too late to decide by, or would decide alone."))
+    personal = sorted({*roles.cost_columns} & {*roles.sensitive})
+    if personal:
+        raise ConfigError(explain("cost_columns", personal, "columns that are not sensitive",
+                                  "Each row is decided by its own prices, so a sensitive price would decide by who the person is."))
     if roles.problem not in ("binary", "multiclass", "regression"):
         raise ConfigError(explain("problem", roles.problem, "binary, multiclass, regression"))
     if (roles.problem == "regression") == bool(roles.classes) or (roles.problem == "binary" and len(roles.classes) != 2):

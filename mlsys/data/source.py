@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['WHOLE_BYTES', 'source_files', 'join_reports', 'read_source', 'stream_source', 'Sampler', 'sample_source',
-           'read_openml', 'read_tables', 'missing_table']
+           'read_openml', 'read_tables', 'describe_source', 'rows_not_read', 'missing_table']
 
-# %% ../../nbs/lib/data/source.ipynb #9cf839f2
+# %% ../../nbs/lib/data/source.ipynb #4365aee0
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from .query import plain_types, query_tables
 from .reader import join_pieces, kind_of, open_reader
 from .text import mark_missing, name_columns
 
-# %% ../../nbs/lib/data/source.ipynb #22810fc2
+# %% ../../nbs/lib/data/source.ipynb #535800f0
 def source_files(
     path: Path | str,  # a file, a folder, or a pattern with * or ?
 ) -> list[Path]:
@@ -59,7 +59,7 @@ def _missing_file_cure(
     close = nearest(target.name, [file.name for file in parent.iterdir()])
     return f"Did you mean {' or '.join(close)}?" if close else "Paths are relative to the project folder; `dvc pull` gets the bundled data."
 
-# %% ../../nbs/lib/data/source.ipynb #5fe636ae
+# %% ../../nbs/lib/data/source.ipynb #a2a7f3eb
 def _read_file(
     path: Path,  # a file
     options: dict[str, Any],  # passed to `open_reader`
@@ -96,7 +96,7 @@ def _refuse_mixed_types(
             received = f"{left[name].dtype} in {one}, {right[name].dtype} in {two}"
             raise ContractError(explain(f"column {name}", received, "one type in all files", "Is a missing marker not in data.missing_values?"))
 
-# %% ../../nbs/lib/data/source.ipynb #2065fa4d
+# %% ../../nbs/lib/data/source.ipynb #3e1edc73
 def _choose_files(
     path: Path | str,  # a file, a folder or a pattern
     query: str,  # one SELECT, or ""
@@ -126,7 +126,7 @@ def join_reports(
     added = {name: sum((Counter(report["missing"].get(name, {})) for report in reports), Counter()) for name in names}
     return joined | {"missing": {name: dict(sorted(counts.items())) for name, counts in added.items()} if missing is None else missing}
 
-# %% ../../nbs/lib/data/source.ipynb #24ee701a
+# %% ../../nbs/lib/data/source.ipynb #ac024b24
 def read_source(
     path: Path | str,  # a file, a folder, or a pattern with * or ?
     *,
@@ -167,7 +167,7 @@ def _combine(
     alike = len({tuple(table.columns) for table in tables.values()}) == 1
     return query_tables(query, named | ({"source": _stack(tables, path)} if alike else {}))
 
-# %% ../../nbs/lib/data/source.ipynb #7519e160
+# %% ../../nbs/lib/data/source.ipynb #b8bbdac8
 def stream_source(
     path: Path | str,  # a file, a folder or a pattern
     *,
@@ -241,7 +241,7 @@ def sample_source(
     report = join_reports([reader.report() for reader in readers])
     return table, report | {"files": [str(file) for file in source_files(path)], "sampled": len(table)}
 
-# %% ../../nbs/lib/data/source.ipynb #c0259d17
+# %% ../../nbs/lib/data/source.ipynb #79b74e9d
 def read_openml(
     name: str,  # the data set's name on OpenML
     version: int = 1,  # its version there, 1 or more
@@ -263,7 +263,7 @@ def read_openml(
     table, missing = mark_missing(frame, missing_values)
     return table, {"kind": "openml", "files": [], "rows": len(table), "missing": missing}
 
-# %% ../../nbs/lib/data/source.ipynb #48ff757f
+# %% ../../nbs/lib/data/source.ipynb #dbc36480
 WHOLE_BYTES = 1 << 28  # 256 MiB
 
 
@@ -323,7 +323,32 @@ def _read_or_sample(
     large = sum(file.stat().st_size for file in source_files(path)) > whole_bytes
     return sample_source(path, max_rows, seed, **options) if max_rows > 0 and large else read_source(path, **options)
 
-# %% ../../nbs/lib/data/source.ipynb #64e70219
+# %% ../../nbs/lib/data/source.ipynb #07030e94
+def describe_source(
+    reports: dict[str, dict[str, Any]],  # one report for each part, from `read_tables`
+) -> pd.DataFrame:  # one row for each fact, one column for each part
+    "Say of each part what it is, how it is written, and how that is known."
+    facts = {}
+    for part, report in reports.items():
+        names = [Path(name).name for name in report.get("files", [])]
+        found, skipped = report.get("found", {}), report.get("skipped_lines", {})
+        delimiter = {" ": "blanks", "\t": "tab"}.get(report.get("delimiter", ""), report.get("delimiter", ""))
+        facts[part] = {"file": ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else ""), "kind": report["kind"], "rows": f"{report['rows']:,}"}
+        facts[part] |= {"rows drawn": f"{report['sampled']:,}"} if "sampled" in report else {}
+        facts[part] |= {name: words for name, words in found.items() if words != "none"}
+        facts[part] |= {"delimiter": f"{delimiter}: {found['delimiter']}", "lines skipped": f"{skipped['comment']} comments, {skipped['blank']} blank, "
+                        f"{report['preamble_lines']} before the first row", "ends of rows": "a delimiter after which nothing comes: dropped" if report["trailing_delimiter"]
+                        else "as usual"} if report["kind"] == "text" else {}
+    return pd.DataFrame(facts).fillna("")
+
+
+def rows_not_read(
+    reports: dict[str, dict[str, Any]],  # one report for each part, from `read_tables`
+) -> int:  # 0 where everything was read
+    "Count the rows of a source that were not drawn into its sample."
+    return sum(report["rows"] - report.get("sampled", report["rows"]) for report in reports.values())
+
+# %% ../../nbs/lib/data/source.ipynb #ba23a26a
 def missing_table(
     reports: dict[str, dict[str, Any]],  # one report for each part, from `read_tables`
 ) -> pd.DataFrame:  # columns: part, column, written as, rows, share

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'Split', 'choose_method', 'group_codes', 'check_split', 'split_table', 'auc_with_interval', 'quick_auc',
-           'random_and_time']
+           'macro_auc', 'r2_with_interval', 'quick_score', 'random_and_time']
 
 # %% ../../nbs/lib/data/split.ipynb #cell2
 import math
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import ConfigError, LeakageError, explain
+from .outcome import outcome_level
 from .roles import Roles, require_columns
 
 # %% ../../nbs/lib/data/split.ipynb #cell5
@@ -28,7 +29,7 @@ class Split:
     train: pd.DataFrame  # to fit on
     validation: pd.DataFrame  # to choose with
     test: pd.DataFrame  # to judge by, once
-    report: dict[str, Any]  # method, why, rows, positive_rate, from, removed
+    report: dict[str, Any]  # method, why, rows, outcome, from, removed; positive_rate of two outcomes
 
     @property
     def parts(self) -> dict[str, pd.DataFrame]:
@@ -133,6 +134,45 @@ def _at_random(
             begin += share
     return part_of_group[groups]
 
+# %% ../../nbs/lib/data/split.ipynb #3dfe03fb
+def _strata(
+    outcome: np.ndarray,  # class codes or quantities, shape (n_rows,)
+    groups: np.ndarray,  # int, shape (n_rows,)
+    problem: str,  # "multiclass" or "regression"
+    n_bins: int = 10,  # strata of a quantity
+) -> np.ndarray:  # stratum of each group, shape (n_groups,); -1 for a number that is no group
+    "Say which groups are alike in their outcome."
+    sizes = np.bincount(groups)
+    if problem == "regression":
+        means = np.bincount(groups, weights=outcome) / np.maximum(sizes, 1)
+        edges = np.unique(np.quantile(means[sizes > 0], np.arange(1, n_bins) / n_bins))
+        return np.where(sizes > 0, np.searchsorted(edges, means, side="right"), -1)
+    rank = np.argsort(np.argsort(np.bincount(outcome), kind="stable"), kind="stable")  # 0 for the rarest class
+    rarest = np.full(len(sizes), len(rank))
+    np.minimum.at(rarest, groups, rank[outcome])
+    return np.where(sizes > 0, rarest, -1)
+
+
+def _in_strata(
+    strata: np.ndarray,  # stratum of each group, -1 for none, shape (n_groups,)
+    groups: np.ndarray,  # int, shape (n_rows,)
+    shares: dict[str, float],  # share of the rows for each part but train, in (0, 1)
+    rng: np.random.Generator,  # source of randomness
+) -> np.ndarray:  # part of each row
+    "Assign whole groups to parts, in every stratum alike, and carry over what rounding leaves."
+    sizes, part_of_group, owed = np.bincount(groups), np.full(len(strata), "train", dtype="<U10"), dict.fromkeys(shares, 0.0)
+    for stratum in np.unique(strata[strata >= 0]):
+        members = rng.permutation(np.flatnonzero(strata == stratum))
+        reached, begin = np.cumsum(sizes[members]), 0.0
+        for name, share in shares.items():
+            owed[name] += share * reached[-1]
+            inside = (reached > begin) & (reached <= begin + owed[name] + 0.5)
+            inside[-1] = False
+            part_of_group[members[inside]] = name
+            taken = sizes[members[inside]].sum()
+            owed[name], begin = owed[name] - taken, begin + taken
+    return part_of_group[groups]
+
 # %% ../../nbs/lib/data/split.ipynb #cell13
 def _part_groups(
     part: np.ndarray,  # part of each row, "" for rows in none
@@ -179,6 +219,20 @@ def _check_shares(
             raise ConfigError(explain(name, share, "a number between 0 and 1, both excluded"))
 
 
+def _drawn(
+    table: pd.DataFrame,  # the rows to divide
+    roles: Roles,  # says which problem it is
+    groups: np.ndarray,  # int, shape (n_rows,)
+    shares: dict[str, float],  # share of the rows for each part but train, in (0, 1)
+    rng: np.random.Generator,  # source of randomness
+) -> np.ndarray:  # part of each row
+    "Assign groups to parts at random, in every stratum of the outcome alike."
+    outcome = table[roles.target].to_numpy()
+    if roles.problem == "binary":
+        return _at_random(outcome, groups, shares, rng)
+    return _in_strata(_strata(outcome, groups, roles.problem), groups, shares, rng)
+
+
 def _assign(
     table: pd.DataFrame,  # a prepared table
     roles: Roles,  # its roles
@@ -188,22 +242,37 @@ def _assign(
     seed: int,  # seed of random draws
 ) -> tuple[np.ndarray, list[dict], dict]:  # part of each row, what was removed and why, first time of each part
     "Assign each row to a part."
-    groups, outcome, rng = group_codes(table, roles), table[roles.target].to_numpy(), np.random.default_rng(seed)
+    groups, rng = group_codes(table, roles), np.random.default_rng(seed)
     removed, begins = [], {}
     if method == "time":
         delay = np.timedelta64(roles.label_delay_days, "D") if roles.time else 0
         part, purged, begins = _by_time(_clock(table, roles), delay, max(round(test_share * len(table)), 1), validation_share)
         removed += [{"rows": count, "reason": f"label not known {where} begins ({roles.label_delay_days} days)"} for where, count in purged.items()]
     elif method == "random":
-        part = _at_random(outcome, groups, {"test": test_share, "validation": validation_share * (1 - test_share)}, rng)
+        part = _drawn(table, roles, groups, {"test": test_share, "validation": validation_share * (1 - test_share)}, rng)
     else:
         given = (table["part"] == "test").to_numpy()
-        inner = _at_random(outcome[~given], pd.factorize(groups[~given])[0], {"validation": validation_share}, rng)
+        inner = _drawn(table[~given], roles, pd.factorize(groups[~given])[0], {"validation": validation_share}, rng)
         part = np.where(given, "test", "train").astype("<U10")
         part[~given] = inner
     part, shared = _part_groups(part, groups)
     removed += [{"rows": count, "reason": f"taken out of {name}: the same {roles.group} occurs later"} for name, count in shared.items()]
     return part, [item for item in removed if item["rows"]], begins
+
+# %% ../../nbs/lib/data/split.ipynb #e3893bdc
+def _check_outcomes(
+    outcome: pd.Series,  # outcomes of one part
+    name: str,  # of the part
+    roles: Roles,  # says which problem it is
+) -> None:
+    "Refuse a part from which nothing can be learnt, or by which nothing can be judged."
+    different, cure = outcome.nunique(), "Change the shares, or give more rows."
+    if roles.problem == "binary" and different < 2:
+        raise ConfigError(explain("split", f"{len(outcome)} rows in {name}, with {different} of the 2 outcomes", "both outcomes in every part", cure))
+    if not len(outcome):
+        raise ConfigError(explain("split", f"0 rows in {name}", "at least one row in every part", cure))
+    if name == "train" and different < 2:
+        raise ConfigError(explain("split", f"{len(outcome)} rows in {name}, all with the same {roles.target}", "two different outcomes to learn from", cure))
 
 # %% ../../nbs/lib/data/split.ipynb #cell18
 def split_table(
@@ -224,13 +293,13 @@ def split_table(
     ordered, part = table.iloc[order], part[order]
     parts = {name: ordered[part == name].drop(columns="part", errors="ignore").reset_index(drop=True) for name in PARTS}
     for name, rows in parts.items():
-        if rows[roles.target].nunique() < 2:
-            received = f"{len(rows)} rows in {name}, with {rows[roles.target].nunique()} of the 2 outcomes"
-            raise ConfigError(explain("split", received, "both outcomes in every part", "Change the shares, or give more rows."))
+        _check_outcomes(rows[roles.target], name, roles)
     check_split(parts, roles, by_time=method == "time")
     report = {"method": method, "why": why, "removed": removed, "from": {name: str(value) for name, value in begins.items()},
               "rows": {name: len(rows) for name, rows in parts.items()}, "rows_in": len(table),
-              "positive_rate": {name: float(rows[roles.target].mean()) for name, rows in parts.items()}}
+              "outcome": {name: outcome_level(rows[roles.target], roles) for name, rows in parts.items()}}
+    if roles.problem == "binary":
+        report["positive_rate"] = {name: level["positive_rate"] for name, level in report["outcome"].items()}
     return Split(**parts, report=report)
 
 # %% ../../nbs/lib/data/split.ipynb #cell25
@@ -249,6 +318,18 @@ def auc_with_interval(
     error = math.sqrt(above.var(ddof=1) / n_pos + below.var(ddof=1) / n_neg) if min(n_pos, n_neg) > 1 else math.inf
     return auc, max(auc - z * error, 0.0), min(auc + z * error, 1.0)
 
+# %% ../../nbs/lib/data/split.ipynb #13c24147
+def _coded(
+    train: pd.DataFrame,  # rows to fit on: they say which categories get an indicator
+    rows: pd.DataFrame,  # rows to encode
+    roles: Roles,  # the table's roles
+    max_levels: int,  # most frequent categories of a column that get an indicator each
+) -> np.ndarray:  # float64, shape (n_rows, n_columns)
+    "Encode rows for a quick model."
+    levels = {name: train[name].value_counts().index[:max_levels] for name in roles.categorical}
+    return np.column_stack([rows[roles.numeric].to_numpy(dtype="float64")]
+                           + [rows[name].eq(level).to_numpy() for name, kept in levels.items() for level in kept])
+
 
 def quick_auc(
     train: pd.DataFrame,  # rows to fit on
@@ -260,32 +341,90 @@ def quick_auc(
     "Fit gradient boosting with its default settings and return its test AUC."
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    levels = {name: train[name].value_counts().index[:max_levels] for name in roles.categorical}
-    coded = [np.column_stack([rows[roles.numeric].to_numpy(dtype="float64")]
-                             + [rows[name].eq(level).to_numpy() for name, kept in levels.items() for level in kept]) for rows in (train, test)]
-    model = HistGradientBoostingClassifier(random_state=seed).fit(coded[0], train[roles.target])
-    return auc_with_interval(test[roles.target].to_numpy(), model.predict_proba(coded[1])[:, 1])
+    model = HistGradientBoostingClassifier(random_state=seed).fit(_coded(train, train, roles, max_levels), train[roles.target])
+    return auc_with_interval(test[roles.target].to_numpy(), model.predict_proba(_coded(train, test, roles, max_levels))[:, 1])
+
+# %% ../../nbs/lib/data/split.ipynb #63445df9
+def macro_auc(
+    codes: np.ndarray,  # class codes, shape (n_rows,)
+    scores: np.ndarray,  # P(class), shape (n_rows, n_classes)
+    z: float = 1.959964,  # half-width in standard errors; the default is a 95 % interval
+) -> tuple[float, float, float]:  # mean area under the ROC curve of each class against the rest, lower and upper limit
+    "Return the mean one-against-rest AUC over the classes that can be judged, with DeLong's interval; NaN where none can."
+    areas, pull = [], np.zeros(len(codes))
+    for code in np.flatnonzero(np.bincount(codes, minlength=scores.shape[1])):
+        is_class = codes == code
+        if is_class.all():
+            continue
+        ranks, own = pd.Series(scores[:, code]).rank().to_numpy(), np.empty(len(codes))
+        for side in (is_class, ~is_class):
+            own[side] = (ranks[side] - pd.Series(scores[side, code]).rank().to_numpy()) / (~side).sum()
+        own[~is_class] = 1 - own[~is_class]
+        areas.append(float(own[is_class].mean()))
+        pull += np.where(is_class, (own - areas[-1]) / is_class.sum(), (own - areas[-1]) / (~is_class).sum())
+    if not areas:
+        return (math.nan,) * 3
+    value, error = float(np.mean(areas)), float(np.sqrt((pull**2).sum())) / len(areas)  # of each row on the mean, rows being independent
+    return value, max(value - z * error, 0.0), min(value + z * error, 1.0)
 
 
+def r2_with_interval(
+    y: np.ndarray,  # quantities, shape (n_rows,)
+    predictions: np.ndarray,  # shape (n_rows,)
+    z: float = 1.959964,  # half-width in standard errors; the default is a 95 % interval
+) -> tuple[float, float, float]:  # share of the variance that is explained, lower and upper limit, at most 1; NaN for a constant
+    "Return R² with an interval by the delta method."
+    missed, spread = (y - predictions) ** 2, (y - y.mean()) ** 2
+    if len(y) < 2 or not spread.any():
+        return (math.nan,) * 3
+    ratio = missed.mean() / spread.mean()
+    error = np.sqrt(((missed - ratio * spread) ** 2).mean() / len(y)) / spread.mean()
+    return float(1 - ratio), float(1 - ratio - z * error), float(min(1 - ratio + z * error, 1.0))
+
+
+def quick_score(
+    train: pd.DataFrame,  # rows to fit on
+    test: pd.DataFrame,  # rows to judge by
+    roles: Roles,  # the table's roles
+    seed: int = 0,  # seed of the model
+    max_levels: int = 40,  # most frequent categories of a column that get an indicator each
+) -> tuple[str, tuple[float, float, float]]:  # auc, macro_auc or r2; its value, lower and upper limit
+    "Fit gradient boosting with its default settings and return the score that suits the problem."
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    if roles.problem == "binary":
+        return "auc", quick_auc(train, test, roles, seed, max_levels)
+    inputs, asked, y = _coded(train, train, roles, max_levels), _coded(train, test, roles, max_levels), train[roles.target]
+    if roles.problem == "regression":
+        return "r2", r2_with_interval(test[roles.target].to_numpy(), HistGradientBoostingRegressor(random_state=seed).fit(inputs, y).predict(asked))
+    rounds = max(10, min(100, 600 // y.nunique()))  # each round grows a tree for every class
+    model = HistGradientBoostingClassifier(max_iter=rounds, early_stopping=False, random_state=seed).fit(inputs, y)
+    scores = np.zeros((len(test), len(roles.classes)))
+    scores[:, model.classes_] = model.predict_proba(asked)
+    return "macro_auc", macro_auc(test[roles.target].to_numpy(), scores)
+
+# %% ../../nbs/lib/data/split.ipynb #398d9d1a
 def random_and_time(
     table: pd.DataFrame,  # a prepared table with a clock
     roles: Roles,  # its roles
     test_share: float = 0.25,  # share of the rows to test on, in (0, 1)
     seed: int = 0,  # seed of the random split and of the model
-) -> pd.DataFrame:  # one row for each division: auc, low, high, rows and positive rates
-    "Say what a quick model's AUC would be on a random test part and on the latest rows."
+) -> pd.DataFrame:  # one row for each division: the score (auc, macro_auc or r2), low, high, rows and rates, or means
+    "Say what a quick model's score would be on a random test part and on the latest rows."
     _check_shares(test_share, 1e-9)
     clock, groups = _clock(table, roles), group_codes(table, roles)
     begin = _cut_by_time(clock, np.ones(len(table), dtype=bool), max(round(test_share * len(table)), 1), "test_share")
     delay = np.timedelta64(roles.label_delay_days, "D") if roles.time else 0
     by_time = np.select([clock >= begin, clock + delay <= begin], ["test", "train"], "")
-    drawn = _at_random(table[roles.target].to_numpy(), np.arange(len(table)), {"test": test_share}, np.random.default_rng(seed))
+    drawn = _drawn(table, roles, np.arange(len(table)), {"test": test_share}, np.random.default_rng(seed))
     found = {}
     for name, part in (("random rows", drawn), ("latest rows", _part_groups(by_time, groups)[0])):
         train, test = table[part == "train"], table[part == "test"]
-        if min(train[roles.target].nunique(), test[roles.target].nunique()) < 2:
-            raise ConfigError(explain("test_share", test_share, "a share that leaves both outcomes on both sides"))
-        auc, low, high = quick_auc(train, test, roles, seed)
-        found[name] = {"auc": auc, "low": low, "high": high, "train_rows": len(train), "test_rows": len(test),
-                       "train_positive_rate": train[roles.target].mean(), "test_positive_rate": test[roles.target].mean()}
+        sides = [train, test] if roles.problem == "binary" else [train]
+        if not len(test) or min(side[roles.target].nunique() for side in sides) < 2:
+            raise ConfigError(explain("test_share", test_share, "a share that leaves different outcomes on both sides"))
+        metric, (value, low, high) = quick_score(train, test, roles, seed)
+        found[name] = {metric: value, "low": low, "high": high, "train_rows": len(train), "test_rows": len(test)}
+        level = "positive_rate" if roles.problem == "binary" else "mean"
+        found[name] |= {} if roles.problem == "multiclass" else {f"train_{level}": train[roles.target].mean(), f"test_{level}": test[roles.target].mean()}
     return pd.DataFrame(found).T.rename_axis("test on").astype({"train_rows": "int64", "test_rows": "int64"})

@@ -15,7 +15,7 @@ import pandas as pd
 from ..core import ConfigError, ContractError, explain
 from .contract import as_text, parse_time
 from .roles import Roles, require_columns
-from .target import encode_outcome
+from .target import EncodedTarget, encode_outcome
 
 # %% ../../nbs/lib/data/table.ipynb #cell8
 def _kind_of_input(
@@ -90,35 +90,39 @@ def prepare_table(
     max_rows: int = 0,  # keep at most this many rows, drawn at random in their order; 0 keeps all
     cost_columns: Sequence[str] = (),  # columns that price single rows; kept, never inputs
     seed: int = 0,  # seed of that draw
+    target_from: str = "column",  # "column": the table has its target; "label": the stage `label` will bring it
+    keep: Sequence[str] = (),  # columns that labelling needs; kept, never inputs
 ) -> PreparedTable:
     "Encode the target, give every column its part, and drop what has none."
-    parts = {"data.target": [target], "data.time": [time], "data.group": [group], "data.sensitive": sensitive, "data.exclude": exclude,
-             "a cost in conf/objective": cost_columns}
+    brought = target_from == "label"
+    parts = {"data.target": [] if brought else [target], "data.time": [time], "data.group": [group], "data.sensitive": sensitive, "data.exclude": exclude,
+             "a cost in conf/objective": cost_columns, "labels.keep": keep}
     for argument, names in parts.items():
         require_columns(names, table.columns, argument)
     _refuse_two_parts(target, time, group, exclude)
     source_rows = len(table)
-    encoded = encode_outcome(table[target], problem, positive_label)
-    table = table.assign(**{target: encoded.values})
+    table, encoded = _encode(table, target, problem, positive_label) if not brought else (table.drop(columns=target, errors="ignore"), None)
     if time:
         table[time] = _complete_time(parse_time(table[time]), table)
-    unlabelled = int(table[target].isna().sum())
-    table = table[table[target].notna()].astype({target: encoded.dtype})
+    unlabelled = 0 if brought else int(table[target].isna().sum())
+    table = table if brought else table[table[target].notna()].astype({target: encoded.dtype})
     duplicates = int(table.drop(columns="row_id").duplicated().sum())
-    table = _sample(table, max_rows, seed, table[target] if encoded.problem == "multiclass" else None)
-    if table[target].nunique() < 2:
+    table = _sample(table, max_rows, seed, table[target] if not brought and encoded.problem == "multiclass" else None)
+    if not brought and table[target].nunique() < 2:
         raise ContractError(explain("profile.max_rows", max_rows, "enough rows for two different outcomes", "Set it to 0 to keep all rows."))
     numeric, categorical, left_out = _sort_columns(
-        table, {target, time, group}, sensitive if not sensitive_as_features else (), exclude, cost_columns)
+        table, {target, time, group, *keep}, sensitive if not sensitive_as_features else (), exclude, cost_columns)
     if not numeric and not categorical:
         raise ConfigError(explain("data.exclude", list(exclude), "at least one column left as an input"))
+    left_out |= dict.fromkeys([name for name in keep if name not in (time, group)], "kept for labelling only")
+    encoded = encoded or EncodedTarget(pd.Series(dtype="int8"), "binary", ["", str(positive_label)])
     negative, positive = encoded.classes if encoded.problem == "binary" else ("", "")
     roles = Roles(target, positive, negative, time, group, list(sensitive), numeric, categorical, label_delay_days, rows_in_time_order,
                   encoded.problem, encoded.classes, list(cost_columns))
     texts = [name for name in (*categorical, *sensitive) if name in categorical or not pd.api.types.is_numeric_dtype(table[name])
              or pd.api.types.is_bool_dtype(table[name])]
     table = table.assign(**{name: as_text(table[name]) for name in texts})
-    kept = ["row_id", *[name for name in table.columns if name in roles.columns], *(["part"] if "part" in table.columns else [])]
+    kept = ["row_id", *[name for name in table.columns if name in roles.columns or name in keep], *(["part"] if "part" in table.columns else [])]
     counts = {"source": source_rows, "without_outcome": unlabelled, "not_sampled": source_rows - unlabelled - len(table),
               "prepared": len(table), "exact_duplicates": duplicates, "labels_with_full_stop": encoded.joined}
     notes = [f"{target} is taken to be {encoded.problem}: {encoded.why}."] if encoded.problem != "binary" else []
@@ -151,6 +155,17 @@ def _sort_columns(
     return sorted_names["numeric"], sorted_names["categorical"], left_out
 
 # %% ../../nbs/lib/data/table.ipynb #cell15
+def _encode(
+    table: pd.DataFrame,  # the table with its target as the source writes it
+    target: str,  # the column to predict
+    problem: str,  # "auto", "binary", "multiclass" or "regression"
+    positive_label: str,  # the outcome that becomes 1
+) -> tuple[pd.DataFrame, EncodedTarget]:
+    "Encode the target in its place."
+    encoded = encode_outcome(table[target], problem, positive_label)
+    return table.assign(**{target: encoded.values}), encoded
+
+
 def _refuse_two_parts(
     target: str,  # the column to predict
     time: str,  # the clock, or ""

@@ -6,7 +6,7 @@
 __all__ = ['PROBLEMS', 'MAX_CODES', 'MAX_CLASSES', 'LARGEST', 'AFFIRMATIVE', 'resolve_problem', 'encode_target', 'encode_classes',
            'encode_quantity', 'EncodedTarget', 'encode_outcome']
 
-# %% ../../nbs/lib/data/target.ipynb #d00915b1
+# %% ../../nbs/lib/data/target.ipynb #9bf2c9f7
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ import pandas as pd
 from ..core import ConfigError, ContractError, explain
 from .contract import as_text
 
-# %% ../../nbs/lib/data/target.ipynb #d943c3ec
+# %% ../../nbs/lib/data/target.ipynb #ccd64800
 PROBLEMS = ("binary", "multiclass", "regression")
 MAX_CODES = 20  # distinct whole numbers up to which a target is taken for codes
 MAX_CLASSES = 100  # distinct texts up to which a target is taken for classes
@@ -83,7 +83,7 @@ def resolve_problem(
         raise ContractError(explain(f"target {column.name}", received, "at least two different values", "Is a filter in data.query too narrow?"))
     return _guess(column)
 
-# %% ../../nbs/lib/data/target.ipynb #3742f899
+# %% ../../nbs/lib/data/target.ipynb #11394a50
 def encode_target(
     column: pd.Series,  # the target as the source writes it; may hold missing values
     positive_label: str,  # the outcome that becomes 1
@@ -110,7 +110,7 @@ def encode_target(
     negative = next(label for label in labels if label != positive)
     return (text == positive).astype("Int8").mask(text.isna()), negative, n_joined
 
-# %% ../../nbs/lib/data/target.ipynb #b117bbcd
+# %% ../../nbs/lib/data/target.ipynb #d980a788
 def _label_order(
     labels: Sequence[str],  # distinct labels
 ) -> list[str]:
@@ -132,8 +132,8 @@ def encode_classes(
     codes = pd.Categorical(text, categories=labels).codes.astype("int16")
     return pd.Series(codes, index=column.index, name=column.name).astype("Int16").mask(text.isna()), labels, joined
 
-# %% ../../nbs/lib/data/target.ipynb #7d59263f
-LARGEST = 1e100  # the square of a larger quantity, summed over many rows, is infinite
+# %% ../../nbs/lib/data/target.ipynb #b778cb8c
+LARGEST = 1e30  # boosted trees compute in single precision, which ends at 3e38
 
 
 def encode_quantity(
@@ -156,7 +156,7 @@ def encode_quantity(
                                     "Is a filter in data.query too narrow?"))
     return numbers
 
-# %% ../../nbs/lib/data/target.ipynb #e71ec91d
+# %% ../../nbs/lib/data/target.ipynb #c2909fd9
 @dataclass(frozen=True)
 class EncodedTarget:
     "A target as numbers, and what the numbers mean."

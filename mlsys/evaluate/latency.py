@@ -8,7 +8,7 @@ __all__ = ['time_calls', 'measure_latency']
 # %% ../../nbs/lib/evaluate/latency.ipynb #cell2
 import gc
 from collections.abc import Callable
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 from typing import Any
 
 import numpy as np
@@ -48,18 +48,21 @@ def measure_latency(
     single_rows: int = 500,  # how many rows to predict one at a time; rows are used again if there are fewer
     batches: int = 10,  # how often to predict all rows at once
 ) -> dict[str, float]:
-    "Time single rows and batches with one thread: p50_us, p99_us, batch_p50_us_per_row, batch_p99_us_per_row, batch_rows."
+    "Time single rows and batches with one thread: p50_us, p99_us, compute_us_per_answer, batch_p50_us_per_row, batch_p99_us_per_row, batch_rows."
     for name, value in (("rows", len(rows)), ("single_rows", single_rows), ("batches", batches)):
         if value < 1:
             raise ConfigError(explain(name, value, "1 or more"))
     positions = np.arange(single_rows) % len(rows)
     answer = getattr(model, "predict_proba", None) or model.predict
     with threadpool_limits(1):
-        alone = time_calls(answer, [rows.iloc[[position]] for position in positions])
+        singles, worked = [rows.iloc[[position]] for position in positions], process_time_ns()
+        alone = time_calls(answer, singles, repeats=2, warm_up=3)
+        worked = process_time_ns() - worked
         together = time_calls(answer, [rows] * batches, repeats=1, warm_up=1) / len(rows)
     return {
         "p50_us": float(np.median(alone)),
         "p99_us": float(np.quantile(alone, 0.99)),
+        "compute_us_per_answer": worked / 1000 / (2 * len(singles) + min(3, len(singles))),
         "batch_p50_us_per_row": float(np.median(together)),
         "batch_p99_us_per_row": float(np.quantile(together, 0.99)),
         "batch_rows": len(rows),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONSTRAINTS', 'POOLED', 'threshold_points', 'upper_hull', 'group_curve', 'simple_rule', 'odds_rule', 'learn_rules',
-           'GroupRule', 'GroupThresholdClassifier', 'pool_groups', 'optimizer_decisions']
+           'GroupReader', 'GroupRule', 'GroupThresholdClassifier', 'pool_groups', 'optimizer_decisions']
 
 # %% ../../nbs/lib/fairness/mitigate.ipynb #cell2
 import warnings
@@ -133,8 +133,8 @@ def learn_rules(
     return rule.loc[names, ["low", "high", "share_low", "coin", "coin_rate"]].to_numpy(dtype=float)
 
 # %% ../../nbs/lib/fairness/mitigate.ipynb #cell13
-class GroupRule(ClassifierMixin, BaseEstimator):
-    "How a fitted rule per group decides; `GroupThresholdClassifier` learns it."
+class GroupReader(BaseEstimator):
+    "How a row's group is read off its sensitive columns; it has `sensitive` and, once fitted, `edges_`."
 
     def _features(self, X):
         if not isinstance(X, pd.DataFrame):
@@ -144,11 +144,15 @@ class GroupRule(ClassifierMixin, BaseEstimator):
                 raise ConfigError(unknown_name("sensitive", name, X.columns))
         return X[list(self.sensitive)]
 
-    def _scores(self, X):
-        return self.estimator.predict_proba(X if self.features is None else X[list(self.features)])[:, 1]
-
     def _groups(self, X):
         return join_groups(sensitive_groups(self._features(X), self.edges_)).astype(str)
+
+
+class GroupRule(ClassifierMixin, GroupReader):
+    "How a fitted rule per group decides; `GroupThresholdClassifier` learns it."
+
+    def _scores(self, X):
+        return self.estimator.predict_proba(X if self.features is None else X[list(self.features)])[:, 1]
 
     def decision_probability(self, X):
         "Return how likely each row is to be decided positively, shape (n_rows,)."

@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from ..core import ConfigError, explain
-from ..objective.cost import Costs
+from ..objective.cost import Costs, decision_change
 
 # %% ../../nbs/lib/models/baseline.ipynb #cell5
 def _as_frame(
@@ -194,12 +194,14 @@ def rule_sentence(
     rates: np.ndarray,  # share of positives where the condition does not hold, and where it does
     rows: np.ndarray,  # rows where it does not hold, and where it does
     threshold: float,  # share from which the decision is positive
+    decisions: np.ndarray | None = None,  # what is decided where the condition does not hold, and where it does; None goes by the threshold
 ) -> str:
     "Say a rule and what it decides in words."
     feature, kind, value = rule
+    decisions = rates >= threshold if decisions is None else decisions
     otherwise, then = (
-        f"decide {'positive' if rate >= threshold else 'negative'} ({rate:.1%} of {count:,} rows were positive)"
-        for rate, count in zip(rates, rows, strict=True)
+        f"decide {'positive' if decision else 'negative'} ({rate:.1%} of {count:,} rows were positive)"
+        for decision, rate, count in zip(decisions, rates, rows, strict=True)
     )
     if not kind:
         return f"No column divides the rows: {otherwise}."
@@ -207,20 +209,8 @@ def rule_sentence(
     condition = f"{feature} {'is ' if kind in ('at least', 'below') else ''}{kind} {value}".strip()
     return f"If {condition}, {then}; otherwise {otherwise}."
 
-# %% ../../nbs/lib/models/baseline.ipynb #cell27
-class _DecideByCost(_TwoClassMixin):
-    "Decide by the costs that the constructor of an estimator took."
-
-    def _costs(self):
-        return Costs(self.cost_true_positive, self.cost_false_positive, self.cost_false_negative, self.cost_true_negative)
-
-    def predict(self, X):
-        "Return the class that costs least, given the scores."
-        check_is_fitted(self)
-        return self.classes_[self._costs().decide(self.predict_proba(X)[:, 1])]
-
 # %% ../../nbs/lib/models/baseline.ipynb #cell28
-class IfThenRuleClassifier(_DecideByCost, BaseEstimator):
+class IfThenRuleClassifier(_TwoClassMixin, BaseEstimator):
     """Find the single if-then rule that costs least.
 
     Parameters
@@ -238,6 +228,8 @@ class IfThenRuleClassifier(_DecideByCost, BaseEstimator):
         Column, kind of condition, cut or category; all empty when no column divides the rows.
     rates_, rows_ : ndarray of shape (2,)
         Share of positives and training rows where the condition does not hold, and where it does.
+    decisions_ : ndarray of shape (2,)
+        The decision, 0 or 1, where the condition does not hold, and where it does.
     sentence_ : str
         The rule in words.
     """
@@ -251,26 +243,34 @@ class IfThenRuleClassifier(_DecideByCost, BaseEstimator):
         self.cost_true_negative = cost_true_negative
         self.min_share = min_share
 
-    def fit(self, X, y):
-        "Weigh every rule and keep the cheapest."
-        costs = self._costs()
+    def fit(self, X, y, costs=None):
+        "Weigh every rule and keep the cheapest; `costs`, with a price per training row, take the place of the constructor's."
+        if costs is None:
+            costs = Costs(self.cost_true_positive, self.cost_false_positive, self.cost_false_negative, self.cost_true_negative)
         if not 0 <= self.min_share <= 0.5:
             raise ConfigError(explain("min_share", self.min_share, "a share from 0 to 0.5"))
         frame = _as_frame(self, X, fitting=True)
         self.classes_, codes = _as_two_classes(y, frame)
         if len(self.classes_) < 2:
             raise ConfigError(explain("y", f"one class only: {self.classes_[0]}", "two classes"))
-        change = np.where(codes == 1, costs.true_positive - costs.false_negative, costs.false_positive - costs.true_negative)
+        change = decision_change(codes, costs)
         self.rule_ = cheapest_rule(frame, change, max(1, int(np.ceil(self.min_share * len(frame)))))
         holds = self._holds(frame)
         self.rows_ = np.bincount(holds, minlength=2)
         self.rates_ = np.bincount(holds, weights=codes, minlength=2) / np.maximum(self.rows_, 1)
-        self.sentence_ = rule_sentence(self.rule_, self.rates_, self.rows_, costs.threshold)
+        priced = costs.n_rows is not None
+        self.decisions_ = (np.bincount(holds, weights=change, minlength=2) <= 0 if priced else self.rates_ >= costs.threshold).astype(np.int8)
+        self.sentence_ = rule_sentence(self.rule_, self.rates_, self.rows_, np.nan, self.decisions_)
         return self
 
     def _holds(self, frame):
         feature, kind, value = self.rule_
         return fulfils(frame[feature], kind, value).astype(np.int64) if kind else np.zeros(len(frame), dtype=np.int64)
+
+    def predict(self, X):
+        "Return the class that the row's side of the rule gets."
+        check_is_fitted(self)
+        return self.classes_[self.decisions_[self._holds(_as_frame(self, X, fitting=False))]]
 
     def predict_proba(self, X):
         "Return the share of positives on the row's side of the rule, shape (n_rows, 2)."

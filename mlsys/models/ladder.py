@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..core import ConfigError, explain, unknown_name
-from ..objective.cost import Costs, as_binary
+from ..objective.problem import AnyCosts, as_outcome
 
 # %% ../../nbs/lib/models/ladder.ipynb #cell5
-RUNGS = ("constant", "rule", "logistic", "boosted")
+RUNGS = ("constant", "rule", "logistic", "linear", "boosted")  # logistic for classes, linear for a quantity
 
 
 @dataclass(frozen=True)
@@ -45,23 +45,27 @@ class Choice:
 
 # %% ../../nbs/lib/models/ladder.ipynb #cell7
 def paired_costs(
-    y: np.ndarray,  # 0 and 1, shape (n_rows,)
-    decisions: np.ndarray,  # 0 and 1, shape (n_rows, n_models)
-    costs: Costs,  # what each outcome costs
+    y: np.ndarray,  # outcomes, shape (n_rows,)
+    decisions: np.ndarray,  # shape (n_rows, n_models)
+    costs: AnyCosts,  # what each outcome costs
     n_bootstrap: int,  # draws, at least 1
     seed: int,  # of the draws
 ) -> tuple[np.ndarray, np.ndarray]:  # cost per 1,000 of each model; the same in each draw, shape (n_bootstrap, n_models)
     "Return the models' costs, and their costs on rows drawn with replacement, the same for all."
-    patterns, rows = np.unique(np.column_stack([y, decisions]), axis=0, return_counts=True)
-    prices = np.column_stack([costs.of(patterns[:, 0], column) for column in patterns[:, 1:].T])
-    draws = np.random.default_rng(seed).multinomial(len(y), rows / len(y), size=n_bootstrap)
-    return 1000 / len(y) * (rows @ prices), 1000 / len(y) * (draws @ prices)
+    each = np.column_stack([costs.of(y, column) for column in decisions.T])
+    patterns, rows = np.unique(np.column_stack([y, decisions, each]), axis=0, return_counts=True)
+    prices, rng = patterns[:, -each.shape[1]:], np.random.default_rng(seed)
+    if len(rows) <= max(64, len(y) // 20):
+        draws = rng.multinomial(len(y), rows / len(y), size=n_bootstrap) @ prices
+    else:
+        draws = np.stack([np.bincount(rng.integers(0, len(y), len(y)), minlength=len(y)) @ each for _ in range(n_bootstrap)])
+    return 1000 / len(y) * (rows @ prices), 1000 / len(y) * draws
 
 # %% ../../nbs/lib/models/ladder.ipynb #cell8
 def choose_simplest(
-    y: Any,  # 0 and 1, shape (n_rows,): outcomes of the validation rows, never of the test rows
-    scores_by_model: Mapping[str, Any],  # {model: P(y=1), shape (n_rows,)}
-    costs: Costs,  # what each outcome costs
+    y: Any,  # outcomes of the validation rows, never of the test rows: 0 and 1, codes or numbers, shape (n_rows,)
+    scores_by_model: Mapping[str, Any],  # {model: what its costs decide by: P(y=1), P(class) or numbers, shape (n_rows, ...)}
+    costs: AnyCosts,  # what each outcome costs
     tolerance: float = 0.0,  # cost per 1,000 decisions that a simpler model may lose, 0 or more
     *,
     n_bootstrap: int = 1000,  # draws for the intervals, at least 1
@@ -69,7 +73,7 @@ def choose_simplest(
     order: Sequence[str] = RUNGS,  # from the simplest to the most complex
 ) -> Choice:
     "Take the simplest model that is not shown to be worse than the cheapest by more than the tolerance."
-    y = as_binary(y)
+    y = as_outcome(y, costs)
     if not len(y) or not scores_by_model:
         raise ConfigError(explain("y, scores_by_model", f"{len(y)} rows, {len(scores_by_model)} models", "at least one of each"))
     if not tolerance >= 0:

@@ -18,6 +18,8 @@ from typing import Any
 from ..core import ConfigError, StageError, explain, read_json, without, write_json
 from .baseline import ConstantClassifier, IfThenRuleClassifier
 from .preprocess import EmptyColumnFiller, QuantileRamps
+from .quantile import ResidualQuantileRegressor
+from .rule import IfThenClassifier, IfThenRegressor
 
 # %% ../../nbs/lib/models/persistence.ipynb #cell4
 with without("torch"):
@@ -25,7 +27,7 @@ with without("torch"):
     from skops.io.exceptions import UntrustedTypesFoundException
 
 # %% ../../nbs/lib/models/persistence.ipynb #cell7
-OWN_TYPES = (ConstantClassifier, IfThenRuleClassifier, QuantileRamps, EmptyColumnFiller)
+OWN_TYPES = (ConstantClassifier, IfThenRuleClassifier, IfThenClassifier, IfThenRegressor, QuantileRamps, EmptyColumnFiller, ResidualQuantileRegressor)
 
 TRUSTED = (
     *(f"{own.__module__}.{own.__qualname__}" for own in OWN_TYPES),

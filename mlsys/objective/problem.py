@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['AnyCosts', 'BINARY', 'AMOUNT', 'as_codes', 'as_numbers', 'ClassCosts', 'as_probabilities', 'ErrorCosts', 'as_outcome',
-           'weighted_quantile', 'cheapest_answer', 'parse_costs', 'cost_columns', 'make_costs']
+           'weighted_quantile', 'cheapest_answer', 'parse_costs', 'cost_columns', 'make_costs', 'describe_decision',
+           'cost_table']
 
-# %% ../../nbs/lib/objective/problem.ipynb #e65eaae9
+# %% ../../nbs/lib/objective/problem.ipynb #8fa2f05d
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from ..core import ConfigError, ContractError, explain, unknown_name
 from .cost import Costs, as_binary
 
-# %% ../../nbs/lib/objective/problem.ipynb #18bea0eb
+# %% ../../nbs/lib/objective/problem.ipynb #437c80e5
 def as_codes(
     values: Any,  # list, array or Series, shape (n_rows,), of class codes
     n_classes: int,  # codes run from 0 to n_classes - 1
@@ -70,7 +71,7 @@ def _per_1000(
         raise ConfigError(explain("y", "0 rows", "at least one row"))
     return float(1000 * costs.mean())
 
-# %% ../../nbs/lib/objective/problem.ipynb #4e93621f
+# %% ../../nbs/lib/objective/problem.ipynb #89124cd8
 @dataclass(frozen=True)
 class ClassCosts:
     "What it costs to decide one class where another is true; a benefit is a negative cost."
@@ -95,6 +96,14 @@ class ClassCosts:
     def n_rows(self) -> int | None:
         "How many rows have prices of their own; None where the matrix holds for all."
         return len(next(iter(self.priced.values()))) if self.priced else None
+
+    def take(self, rows: Any) -> "ClassCosts":  # rows: positions, a slice, or a bool per row
+        "Return the costs of some of the rows."
+        return ClassCosts(self.classes, self.matrix, {pair: prices[rows] for pair, prices in self.priced.items()})
+
+    def average(self) -> "ClassCosts":
+        "Return one matrix for all rows, with the mean of prices that differ."
+        return ClassCosts(self.classes, self.matrix)
 
     def of_each(
         self,
@@ -151,7 +160,7 @@ def as_probabilities(
         raise ConfigError(explain("predictions", "rows that are no distribution", "probabilities from 0 to 1 that sum to 1 in every row"))
     return array
 
-# %% ../../nbs/lib/objective/problem.ipynb #59d30172
+# %% ../../nbs/lib/objective/problem.ipynb #63531c4f
 @dataclass(frozen=True)
 class ErrorCosts:
     "What each unit of under-estimation and of over-estimation costs: one price for all, or one for each row."
@@ -181,10 +190,13 @@ class ErrorCosts:
         shares = np.where(total > 0, self.under / np.where(total > 0, total, 1), 0.5)
         return shares if shares.ndim else float(shares)
 
-    @property
-    def typical_quantile(self) -> float:
-        "The quantile for a row whose prices are the average ones."
-        return float(np.mean(self.under) / (np.mean(self.under) + np.mean(self.over)))
+    def take(self, rows: Any) -> "ErrorCosts":  # rows: positions, a slice, or a bool per row
+        "Return the costs of some of the rows."
+        return ErrorCosts(*(price[rows] if np.ndim(price) else price for price in (self.under, self.over)))
+
+    def average(self) -> "ErrorCosts":
+        "Return one price for all rows: for a rule that cannot look at a row's price."
+        return ErrorCosts(float(np.mean(self.under)), float(np.mean(self.over)))
 
     def of_each(
         self,
@@ -214,7 +226,7 @@ class ErrorCosts:
         "Return the cost of 1,000 decisions like these."
         return _per_1000(self.of(y, decisions))
 
-# %% ../../nbs/lib/objective/problem.ipynb #dc009f29
+# %% ../../nbs/lib/objective/problem.ipynb #fbb6c10f
 AnyCosts = Costs | ClassCosts | ErrorCosts
 
 
@@ -256,7 +268,7 @@ def cheapest_answer(
         return int(costs.of_each(y).mean(axis=0).argmin())
     return int(costs.per_1000(y, np.ones_like(y)) < costs.per_1000(y, np.zeros_like(y)))
 
-# %% ../../nbs/lib/objective/problem.ipynb #f7b60acd
+# %% ../../nbs/lib/objective/problem.ipynb #e642a9fb
 BINARY = {"true_positive": 0.0, "false_positive": 1.0, "false_negative": 1.0, "true_negative": 0.0}
 AMOUNT = {"under": 1.0, "over": 1.0}
 
@@ -292,7 +304,7 @@ def cost_columns(
     "Return the columns that cost lines name."
     return list(dict.fromkeys(value for value in parse_costs(lines).values() if isinstance(value, str)))
 
-# %% ../../nbs/lib/objective/problem.ipynb #a217c9b5
+# %% ../../nbs/lib/objective/problem.ipynb #65deb807
 def _prices(
     value: float | str,  # a number, or the name of a column
     table: Any,  # DataFrame with that column, shape (n_rows, ...), or None
@@ -357,3 +369,39 @@ def make_costs(
         return _class_costs({name: value for name, value in found.items() if "->" in name}, roles.classes, table)
     defaults, kind = (AMOUNT, ErrorCosts) if roles.problem == "regression" else (BINARY, Costs)
     return kind(**{name: _prices(found.get(name, default), table, name) for name, default in defaults.items()})
+
+# %% ../../nbs/lib/objective/problem.ipynb #bbd832dc
+def _spread(
+    values: Any,  # a number, or one for each row
+) -> str:
+    "Write a number, or the middle of many and where nine in ten lie."
+    if not np.ndim(values):
+        return f"{values:.4g}"
+    low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
+    return f"{middle:.4g} in the middle row, {low:.4g} to {high:.4g} in nine of ten"
+
+
+def describe_decision(
+    costs: AnyCosts,  # what each outcome costs
+) -> str:  # a sentence, in Markdown
+    "Say how a prediction becomes a decision."
+    if isinstance(costs, ErrorCosts):
+        return f"Predict the quantile **{_spread(costs.quantile)}** of what may come: 0.5 is the median, more errs on the side of too much."
+    if isinstance(costs, ClassCosts):
+        return "Decide for the class with the **least expected cost** over all classes, which need not be the likeliest."
+    return f"Decide positive from a score of **{_spread(costs.threshold)}** on."
+
+
+def cost_table(
+    costs: AnyCosts,  # what each outcome costs
+) -> Any:  # DataFrame of prices; of prices that differ from row to row, the mean
+    "Lay out what each outcome costs."
+    from pandas import DataFrame
+
+    if isinstance(costs, ErrorCosts):
+        return DataFrame({"cost of one unit": [float(np.mean(costs.under)), float(np.mean(costs.over))]}, index=["too low", "too high"])
+    if isinstance(costs, ClassCosts):
+        return DataFrame(costs.matrix, index=[f"truly {name}" for name in costs.classes], columns=[f"decided {name}" for name in costs.classes])
+    price = {name: float(np.mean(getattr(costs, name))) for name in BINARY}
+    return DataFrame({"decided negative": [price["true_negative"], price["false_negative"]], "decided positive": [price["false_positive"], price["true_positive"]]},
+                     index=["truly negative", "truly positive"])

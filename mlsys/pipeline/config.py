@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import ConfigError, explain, nearest, project_root, unknown_name, write_text
+from .digest import package_digest
 from .schema import check_config
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell4
@@ -92,6 +93,7 @@ def register_resolvers(
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("conf_digest", lambda: conf_digest(root), replace=True)
+    OmegaConf.register_new_resolver("package_digest", lambda: package_digest(root or project_root()), replace=True)
     OmegaConf.register_new_resolver("as_list", lambda value: OmegaConf.create(as_list(value)), replace=True)
     OmegaConf.register_new_resolver("or_none", or_none, replace=True)
     OmegaConf.register_new_resolver("costs", lambda *given: OmegaConf.create(cost_lines(*given)), replace=True)
@@ -191,6 +193,13 @@ def load_params(
             explain(f"{PARAMS}: conf_digest", stamped, f"{current}, the digest of conf/ as it is now",
                     "params.yaml is stale: conf/ has changed since it was composed. Run `mlsys compose` "
                     "(with your overrides, if you use any: `mlsys compose data=adult`), then `dvc repro`.")
+        )
+    stamped, current = params.get("digest", {}).get("package_digest"), package_digest(root)
+    if stamped is not None and stamped != current:
+        raise ConfigError(
+            explain(f"{PARAMS}: digest.package_digest", stamped, f"{current or 'an empty text'}, the digest of the mlsys that runs",
+                    "mlsys has changed since params.yaml was composed. Run `mlsys compose` (with your overrides, if you use any), then "
+                    "`dvc repro`: only the stages that reach changed code run again.")
         )
     try:
         check_config(params)

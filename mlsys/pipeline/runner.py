@@ -166,10 +166,12 @@ def _at_home(stage: Stage) -> Iterator[None]:
     "Run the block in the project's folder, with STAGE as the stage that `open_stage` finds."
     before, stage_module._running = Path.cwd(), stage
     os.chdir(stage.root)
+    sys.path.append(str(stage.root))  # for the project's own package; last, so that it hides nothing
     try:
         yield
     finally:
         stage_module._running = None
+        sys.path.remove(str(stage.root))
         os.chdir(before)
 
 

@@ -63,7 +63,8 @@ def stage_rows(
     return rows
 
 # %% ../../nbs/lib/pipeline/summary.ipynb #cell7
-COLUMNS = {"auc_roc": "AUC", "f1": "F1", "brier": "Brier", "cost_per_1000": "cost / 1,000", "epsilon": "epsilon"}
+COLUMNS = {"auc_roc": "AUC", "f1": "F1", "brier": "Brier", "accuracy": "accuracy", "macro_f1": "macro F1", "macro_auc": "macro AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²",
+           "cost_per_1000": "cost / 1,000", "epsilon": "epsilon"}  # those are shown that some candidate has
 
 
 def figure(
@@ -92,18 +93,20 @@ def _tables(root: Path, begun: datetime.datetime | None) -> list[Any]:
     chosen = read_json(folder / "summary.json")
     if not isinstance(chosen.get("candidates"), list):
         return [stages, "artifacts/select was made by another version of mlsys; `mlsys repro` renews it."]
-    models = Table("candidate", *COLUMNS.values(), "gates", title="Models, on the test set (± half of the 95 % interval)", title_justify="left")
+    shown = [metric for metric in COLUMNS if any(metric in entry["measured"] for entry in chosen["candidates"])]
+    models = Table("candidate", *[COLUMNS[metric] for metric in shown], "gates", title="Models, on the test set (± half of the 95 % interval)", title_justify="left")
     for column in models.columns[1:]:
         column.justify = "right"
     for entry in chosen["candidates"]:
         name = entry["name"]
-        cells = [figure(entry["measured"].get(metric)) for metric in COLUMNS]
+        cells = [figure(entry["measured"].get(metric)) for metric in shown]
         marked = name == chosen["chosen"]
         models.add_row(f"{name} *" if marked else name, *cells, "pass" if entry["passes"] else "fail", style="bold" if marked else None)
     gates = Table("gate", "measured", "verdict", title=f"Gates of the chosen model, {chosen['chosen']}", title_justify="left")
     for gate in read_json(folder / "gates.json")[chosen["chosen"]]:
         gates.add_row(gate["gate"], figure(gate), ("passes, " if gate["passes"] else "FAILS, ") + gate["verdict"])
-    return [stages, models, gates]
+    worth = [f"Is it worth it?  {read_json(folder / 'value.json')['line']}\n"] if (folder / "value.json").is_file() else []
+    return [stages, models, gates, *worth]
 
 
 def show(
@@ -115,7 +118,7 @@ def show(
 
     console = Console(width=None if sys.stdout.isatty() else 110)
     for table in _tables(root, begun):
-        console.print(table)
+        console.print(table, highlight=False, markup=False)
     places = [
         ("model card", "artifacts/select/card.md"),
         ("executed notebooks", "reports/notebooks/"),

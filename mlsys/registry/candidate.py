@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core import GateError, read_json
+from ..core import BudgetError, GateError, MlsysError, read_json
+from ..objective.budget import budget_text, over_budget
 from ..objective.gate import Judgement, judge_gates
 
 # %% ../../nbs/lib/registry/candidate.ipynb #cell4
@@ -94,12 +95,12 @@ def pick(
     preferred: str,  # the name of the ladder's choice
     validation_cost: Mapping[str, float] | None = None,  # cost per 1,000 decisions on validation rows, of the candidates that have one
 ) -> Choice:
-    "Return the candidate to register, or raise a GateError that shows what each one failed."
+    "Return the candidate to register, or raise a GateError (or BudgetError) that shows what each one failed."
     gates, known = list(gates), sorted({metric for candidate in candidates for metric in candidate.measured})
     judgements = {candidate.name: candidate.judge(gates, known) for candidate in candidates}
     passing = [candidate for candidate in candidates if all(judgement.passes for judgement in judgements[candidate.name])]
     if not passing:
-        raise GateError(_nobody(judgements))
+        raise _refusal(judgements)
     for candidate in passing:
         if candidate.name == preferred:
             return Choice(candidate, f"`{preferred}`, the ladder's choice on validation rows, passes all {len(gates)} gates.", judgements)
@@ -112,6 +113,15 @@ def pick(
     reason = (f"`{preferred}`, the ladder's choice, fails {failed}; `{cheapest.name}` costs least of the {len(passing)} that pass. "
               "This choice looked at the test set, so its figures are slightly optimistic.")
     return Choice(cheapest, reason, judgements)
+
+
+def _refusal(judgements: Mapping[str, list[Judgement]]) -> MlsysError:
+    "Return the error for when nobody passes: a budget's, where some candidate fails on nothing else."
+    broken = {name: over for name, items in judgements.items() if (over := over_budget(items))}
+    if not broken:
+        return GateError(_nobody(judgements))
+    lines = [f"  {name}: {budget_text(over)}" for name, over in broken.items()]
+    return BudgetError("\n".join(["no candidate keeps the budget of conf/objective, so none is registered. These pass every other gate:", *lines]))
 
 
 def _nobody(judgements: Mapping[str, list[Judgement]]) -> str:

@@ -116,10 +116,13 @@ def cautions(
         f"Gates with not enough evidence: {', '.join(unsure)}. Another sample could have decided otherwise." if unsure else "",
         "" if "epsilon" in measured else "Trained without differential privacy: it may give away who was in the training rows.",
         "" if roles.sensitive else "No column is declared sensitive, so nobody knows whom it fails.",
+        f"Every row has prices of its own: whoever asks for a decision has to send {', '.join(roles.cost_columns)} as well, as known at that moment."
+        if roles.cost_columns else "",
         f"Labels are known {roles.label_delay_days} days after the decision, so errors show late." if roles.label_delay_days else "",
         "The test rows are later than the training rows, so the figures include the drift between the two and none after."
         if roles.time or roles.rows_in_time_order else "The rows have no order in time, so nothing here says how the model ages.",
-        "Measured on people about whom past decisions were made; of those who were turned away then, the labels say nothing.",
+        f"Trees and rules never predict more or less than they saw of {roles.target} in the training rows." if roles.problem == "regression"
+        else "Measured on people about whom past decisions were made; of those who were turned away then, the labels say nothing.",
     ]
     return [text for text in found if text]
 
@@ -133,6 +136,8 @@ def model_card(
     unit: str,  # the unit of costs
     data: Mapping[str, Any],  # facts about the data, shown as a list
     cautions: Iterable[str],  # what a reader has to know before using the model
+    worth: str = "",  # whether it is worth it, as Markdown; "" leaves the section out
+    metrics: Iterable[str] = ("auc_roc", "f1", "cost_per_1000", "epsilon"),  # by which candidates are shown side by side
 ) -> str:
     "Return the model card as Markdown."
     chosen = choice.candidate
@@ -140,8 +145,9 @@ def model_card(
     parts = [
         f"# Model card: {chosen.name}, version {made['version']}",
         f"> {chosen.description}",
+        *([f"## Is it worth it?\n\n{worth}"] if worth else []),
         f"## What it is for\n\n{objective}\n\nCosts are in {unit}; a negative cost is a gain.",
-        f"## Why this model\n\n{choice.reason}\n\n" + candidate_table(choice, candidates, ["auc_roc", "f1", "cost_per_1000", "epsilon"]),
+        f"## Why this model\n\n{choice.reason}\n\n" + candidate_table(choice, candidates, metrics),
         "## Gates\n\n" + gate_table(choice.judgements[chosen.name])
         + "\n\nA gate passes on the measured value. *How sure* looks at the whole 95 % interval: it can lie on one side of the limit, or across it.",
         "## Data\n\n" + "\n".join(f"- {name}: {value}" for name, value in data.items()),

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core import ConfigError, StageError, atomic_folder, explain, read_json, sha256_of, write_json
+from ..pipeline.digest import library_name, package_folder
 from .check import Site, check_links, external_resources
 from .guide import guide_cells, run_guides
-from .layout import Page, home_toctree, index_pages, site_pages
+from .layout import Page, home_toctree, index_pages, site_pages, worth_text
 from .link import LinkMap, page_files
 from .page import clean_cells, library_cells, read_cells, rendered_docs
 from .stage import renew_prose, stage_cells
@@ -74,7 +75,8 @@ def process_notebooks(
     "Have nbdev run the exported cells of the library and render their documentation into `_proc/`."
     forget_changed(root)
     program = "from nbdev.serve import proc_nbs; proc_nbs(n_workers=0, skip_folder_re=r'^([_.].*|stages|guides)$')"
-    environment = {**os.environ, "MPLBACKEND": "agg"}
+    python_path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
+    environment = {**os.environ, "MPLBACKEND": "agg", "PYTHONPATH": python_path}
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=root, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise StageError("nbdev could not process the notebooks of nbs/lib:\n  " + "\n  ".join(what_failed(done.stderr)))
@@ -150,12 +152,12 @@ class Sources:
     "What the pages of a project are made from."
 
     def __init__(self, root: Path):
-        self.root, self.pages = root, site_pages(root)
+        self.root, self.pages, self.package = root, site_pages(root), library_name(root)
         self.docs = {page.name: self._docs(page) for page in self.pages if page.name.startswith("library/")}
         symbols: dict[str, list[str]] = {}
         for name, docs in self.docs.items():
             for symbol in docs:
-                symbols.setdefault(symbol, []).append(_module(name))
+                symbols.setdefault(symbol, []).append(_module(name, self.package))
         self.links = LinkMap(root, page_files(self.pages), symbols)
         self.outputs = {page.source: f"{WORK}/outputs/{page.name}.json" for page in self.pages if page.name.startswith("guides/")}
 
@@ -173,7 +175,7 @@ class Sources:
         "Return the cells of a page, links rewritten."
         path = self.root / page.source
         if page.name in self.docs:
-            cells = library_cells(read_cells(path), self.docs[page.name], _module(page.name))
+            cells = library_cells(read_cells(path), self.docs[page.name], _module(page.name, self.package))
         elif page.name.startswith("guides/"):
             cells = clean_cells(guide_cells(self.root, page.source, self.outputs[page.source]))
         else:
@@ -189,7 +191,7 @@ class Sources:
         from nbformat.v4 import new_markdown_cell
 
         run_guides(self.root, self.outputs)
-        files = {f"{name}.md": text.encode() for name, text in index_pages(self.pages).items()}
+        files = {f"{name}.md": text.encode() for name, text in index_pages(self.pages, worth_text(self.root)).items()}
         for page in self.pages:
             if page.source.endswith(".md"):
                 files[f"{page.name}.md"] = self.links.rewrite((self.root / page.source).read_text(encoding="utf-8"), page).encode()
@@ -199,9 +201,9 @@ class Sources:
         return files | {f"files/{name}": (self.root / name).read_bytes() for name in sorted(self.links.downloads)}
 
 
-def _module(page: str) -> str:
+def _module(page: str, package: str) -> str:
     "Return the module that a page of the library documents."
-    return "mlsys." + page.removeprefix("library/").replace("/", ".")
+    return f"{package}." + page.removeprefix("library/").replace("/", ".")
 
 # %% ../../nbs/lib/site/build.ipynb #cell24
 def frame_key(
@@ -211,7 +213,7 @@ def frame_key(
 ) -> str:
     "Return a text that changes when something changes that is on every page."
     frame = hashlib.sha256(repr([(page.name, page.title) for page in pages]).encode())
-    own = [path.read_bytes() for path in sorted((root / "mlsys" / "site").glob("*.py"))]
+    own = [path.read_bytes() for path in sorted((package_folder(root) / "site").glob("*.py"))]
     for content in (*own, *(files[name] for name in sorted(files) if name == "conf.py" or name.startswith("_static/"))):
         frame.update(hashlib.sha256(content).digest())
     return frame.hexdigest()

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..core import StageError, explain, read_json, write_json
 from ..pipeline.config import conf_digest
-from ..pipeline.digest import Library, stage_code
+from ..pipeline.digest import project_library, stage_code
 from ..pipeline.runner import stabilise
 
 # %% ../../nbs/lib/site/guide.ipynb #cell4
@@ -26,7 +26,7 @@ def guide_key(
     path: Path,  # a guide
 ) -> str:
     "Return a text that changes when the guide might give other outputs."
-    code = stage_code(path, Library(root / "mlsys"))
+    code = stage_code(path, project_library(root, ()))
     return hashlib.sha256(json.dumps([code, conf_digest(root)], sort_keys=True).encode()).hexdigest()
 
 # %% ../../nbs/lib/site/guide.ipynb #cell9

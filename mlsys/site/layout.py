@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PACKAGES', 'STAGES', 'GUIDES', 'TEXTS', 'in_order', 'Page', 'slug', 'reading_order', 'library_pages', 'guide_pages',
-           'current_points', 'stage_pages', 'text_pages', 'site_pages', 'guides_index', 'pipeline_index',
+           'current_points', 'stage_pages', 'text_pages', 'site_pages', 'guides_index', 'worth_text', 'pipeline_index',
            'library_indexes', 'index_pages', 'home_toctree']
 
 # %% ../../nbs/lib/site/layout.ipynb #cell2
@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core import ConfigError, explain
+from ..core import ConfigError, explain, read_json
+from ..pipeline.digest import library_name
 from .page import heading, read_cells
 
 # %% ../../nbs/lib/site/layout.ipynb #cell4
@@ -112,7 +113,7 @@ def library_pages(
     return [
         _page(root, path, "library/" + path.relative_to(folder).with_suffix("").as_posix())
         for name in in_order(groups, PACKAGES)
-        for path in reading_order(groups[name], f"mlsys.{name}")
+        for path in reading_order(groups[name], f"{library_name(root)}.{name}")
     ]
 
 
@@ -207,14 +208,26 @@ def guides_index(
     return "\n".join([*parts, _toctree(page.name for page in pages)])
 
 
+def worth_text(
+    root: Path,  # the project's folder
+) -> str:  # Markdown; "" before `select` has run
+    "Return the answer of the last run to the first question: is it worth it?"
+    path = root / "artifacts" / "select" / "value.json"
+    answer = read_json(path) if path.is_file() else {}
+    if not {"verdict", "reason"} <= set(answer):
+        return ""
+    return f"**Is it worth it? {answer['verdict'][:1].upper()}{answer['verdict'][1:]}.** {answer['reason']}\n"
+
+
 def pipeline_index(
     pages: list[Page],  # the stages
+    worth: str = "",  # the answer to the first question, as Markdown
 ) -> str:
     "Return the page that lists the stages."
     missing = ", ".join(f"`{page.name.split('/')[1]}`" for page in pages if page.note)
     state = f"Not run in this checkout yet: {missing}." if missing else "Every stage has run; the pages show what it found."
     words = "Each stage is a notebook that asks one question. `dvc repro` runs the stages whose inputs, parameters or code have changed."
-    return "\n".join(["# Pipeline\n", words, state, "", _table(pages, "pipeline", ("stage", "its question")), _toctree(page.name for page in pages)])
+    return "\n".join(["# Pipeline\n", *([worth] if worth else []), words, state, "", _table(pages, "pipeline", ("stage", "its question")), _toctree(page.name for page in pages)])
 
 # %% ../../nbs/lib/site/layout.ipynb #cell29
 def library_indexes(
@@ -239,11 +252,12 @@ def library_indexes(
 
 def index_pages(
     pages: list[Page],  # every page of the site
+    worth: str = "",  # what `worth_text` returned
 ) -> dict[str, str]:  # Markdown by page name
     "Return the pages that list other pages; home gets its own table of contents."
     part = {name: [page for page in pages if page.name.startswith(f"{name}/")] for name in ("guides", "pipeline", "library")}
     texts = {"guides/index": guides_index(part["guides"])} if part["guides"] else {}
-    texts |= {"pipeline/index": pipeline_index(part["pipeline"])} if part["pipeline"] else {}
+    texts |= {"pipeline/index": pipeline_index(part["pipeline"], worth)} if part["pipeline"] else {}
     return texts | (library_indexes(part["library"]) if part["library"] else {})
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core import ConfigError, explain
+from ..pipeline.digest import library_name
 from .layout import Page
 from .page import anchor
 
@@ -85,8 +86,9 @@ class LinkMap:
         "Link a name in code font to its documentation, if there is just one."
         name = code.strip("`").removesuffix("()")
         module, _, last = name.rpartition(".")
-        own = "mlsys." + page.name.removeprefix("library/").replace("/", ".")
-        homes = [home for home in self.symbols.get(last, []) if not module or home == module or home == f"mlsys.{module}"]
+        package = library_name(self.root)
+        own = f"{package}." + page.name.removeprefix("library/").replace("/", ".")
+        homes = [home for home in self.symbols.get(last, []) if not module or home == module or home == f"{package}.{module}"]
         if len(homes) != 1 or homes[0] == own:
             return code
         is_word = not module and last.isalpha() and last.islower()

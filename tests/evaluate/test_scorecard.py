@@ -199,3 +199,38 @@ def test_the_table_shows_values_with_intervals():
     assert table.loc["cost_per_1000", "b"] == "-12,346 [-20,000, -10,000]"
     assert format_interval({"value": float("nan"), "low": 0, "high": 1}) == "-"
     assert format_interval({"value": 0.25, "low": None, "high": None}) == "0.250 [?, ?]"
+
+
+def test_the_same_price_in_every_row_gives_the_same_card():
+    rng = np.random.default_rng(2)
+    scores = rng.beta(1, 3, 2000)
+    y = (rng.random(2000) < scores).astype(int)
+    one = scorecard(y, scores, COSTS, seed=1)
+    rows = scorecard(y, scores, Costs([-2] * 2000, 1, [5] * 2000, 0), seed=1)
+    assert set(one) == set(rows)
+    for name in one:
+        width = one[name]["high"] - one[name]["low"]
+        assert rows[name]["value"] == pytest.approx(one[name]["value"], abs=1e-9), name
+        for end in ("low", "high"):
+            assert rows[name][end] == pytest.approx(one[name][end], abs=0.2 * width), name
+
+
+def test_prices_per_row_have_the_intervals_of_a_plain_bootstrap():
+    rng = np.random.default_rng(3)
+    truth, price = rng.beta(1, 3, 600), rng.lognormal(0, 1, 600)
+    y = (rng.random(600) < truth).astype(int)
+    costs = Costs(0, 0.2 * price, price, 0)
+    card = scorecard(y, truth, costs, n_bootstrap=2000, seed=1)
+    constant = np.full(600, cheapest_constant(y, costs))
+    assert card["cost_per_1000"]["value"] == pytest.approx(costs.per_1000(y, costs.decide(truth)))
+    paid, saved = costs.of(y, costs.decide(truth)), costs.of(y, constant) - costs.of(y, costs.decide(truth))
+    drawn = [rng.integers(0, 600, 600) for _ in range(1000)]
+    for name, values in {"cost_per_1000": paid, "saving_per_1000": saved}.items():
+        low, high = np.quantile([1000 * values[rows].mean() for rows in drawn], [0.025, 0.975])
+        assert card[name]["low"] == pytest.approx(low, abs=0.2 * (high - low)), name
+        assert card[name]["high"] == pytest.approx(high, abs=0.2 * (high - low)), name
+
+
+def test_prices_of_other_rows_are_refused():
+    with pytest.raises(ConfigError, match="as many rows as have a price: 3"):
+        scorecard([0, 1], [0.1, 0.9], Costs(0, 1, [5, 5, 5], 0))

@@ -155,3 +155,32 @@ def test_columns_are_checked_at_prediction(estimator, table):
 def test_settings_are_checked_when_fitting(options, words, table):
     with pytest.raises(ConfigError, match=words):
         IfThenRuleClassifier(**options).fit(*table)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(COLUMNS, st.floats(0.1, 50), st.floats(0.1, 50)), min_size=2, max_size=25))
+def test_no_other_rule_costs_less_where_rows_have_prices(rows):
+    columns, alarm, miss = map(list, zip(*rows, strict=True))
+    y, number, text, fine = (list(column) for column in zip(*columns, strict=True))
+    y, costs = np.array(y, dtype=int), Costs(0, alarm, miss, 0)
+    if len(set(y)) < 2:
+        return
+    frame = pd.DataFrame({"number": pd.Series(number, dtype=float), "text": pd.Series(text, dtype="str"), "fine": fine})
+    rule = IfThenRuleClassifier(min_share=0.0).fit(frame, y, costs)
+    decided = rule.predict(frame)
+    paid = costs.of(y, decided).sum()
+    for constant in (0, 1):
+        assert paid <= costs.of(y, np.full_like(y, constant)).sum() + 1e-9
+    for name, kind, value in every_rule(frame):
+        holds = fulfils(frame[name], kind, value).astype(int)
+        if 0 < holds.sum() < len(y):
+            assert paid <= costs.of(y, holds).sum() + 1e-9
+
+
+def test_a_dear_row_turns_the_rule_and_the_sentence():
+    frame, y = pd.DataFrame({"x": [0.0, 0, 1, 1], "z": [0.0, 1, 0, 1]}), [0, 1, 1, 1]
+    rule = IfThenRuleClassifier().fit(frame, y, Costs(0, 1, [1, 100, 1, 1], 0))
+    assert rule.predict(frame)[1] == 1 and rule.decisions_.tolist().count(1) >= 1
+    assert ("decide positive" in rule.sentence_) and rule.predict_proba(frame).shape == (4, 2)
+    with pytest.raises(ConfigError, match="as many rows as have a price: 2"):
+        IfThenRuleClassifier().fit(frame, y, Costs(0, 1, [5, 5], 0))

@@ -1,12 +1,13 @@
 """Costs: the threshold is where expected cost turns, whatever the four amounts are."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mlsys.core import ConfigError
-from mlsys.objective.cost import Costs, as_binary, cheapest_constant
+from mlsys.objective.cost import Costs, as_binary, cheapest_constant, decision_change
 
 AMOUNT = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 3))
 
@@ -94,3 +95,108 @@ def test_lengths_must_agree_and_there_must_be_rows():
         costs.of([0, 1, 1], [0, 1])
     with pytest.raises(ConfigError, match="at least one row"):
         costs.per_1000([], [])
+
+
+@st.composite
+def priced_rows(draw):
+    """Prices per row, truths and scores."""
+    rows = draw(st.integers(1, 12))
+    right = [draw(st.lists(AMOUNT, min_size=rows, max_size=rows)) for _ in range(2)]
+    extra = [draw(st.lists(st.floats(0.01, 1e6), min_size=rows, max_size=rows)) for _ in range(2)]
+    costs = Costs(right[0], np.add(right[1], extra[1]), np.add(right[0], extra[0]), right[1])
+    y = np.array(draw(st.lists(st.integers(0, 1), min_size=rows, max_size=rows)))
+    return costs, y, np.array(draw(st.lists(st.floats(0, 1), min_size=rows, max_size=rows)))
+
+
+@given(priced_rows())
+def test_every_row_is_decided_by_its_own_prices(case):
+    costs, _, scores = case
+    positive = scores * costs.true_positive + (1 - scores) * costs.false_positive
+    negative = scores * costs.false_negative + (1 - scores) * costs.true_negative
+    decided = np.where(costs.decide(scores) == 1, positive, negative)
+    scale = np.maximum(np.maximum(abs(positive), abs(negative)), 1.0)
+    assert (decided <= np.minimum(positive, negative) + 1e-9 * scale).all()
+
+
+@given(priced_rows())
+def test_a_row_alone_is_decided_and_priced_as_among_others(case):
+    costs, y, scores = case
+    decisions = costs.decide(scores)
+    together = costs.of(y, decisions)
+    for row in range(len(y)):
+        alone = Costs(*(getattr(costs, name)[row] for name in ("true_positive", "false_positive", "false_negative", "true_negative")))
+        part = costs.take([row])
+        assert alone.decide(scores[[row]]) == part.decide(scores[[row]]) == decisions[[row]]
+        assert alone.of(y[[row]], decisions[[row]]) == part.of(y[[row]], decisions[[row]]) == together[[row]]
+
+
+@given(priced_rows())
+def test_what_a_decision_changes_is_the_difference_of_the_constants(case):
+    costs, y, _ = case
+    change = decision_change(y, costs)
+    assert np.allclose(change, costs.of(y, np.ones_like(y)) - costs.of(y, np.zeros_like(y)))
+    both = [costs.per_1000(y, np.full_like(y, constant)) for constant in (0, 1)]
+    assert both[cheapest_constant(y, costs)] == min(both)
+
+
+def test_the_same_price_in_every_row_is_one_price():
+    one, rows = Costs(-1, 2, 7, -0.5), Costs([-1] * 4, [2] * 4, [7] * 4, -0.5)
+    assert rows.threshold.tolist() == pytest.approx([one.threshold] * 4)
+    assert rows.of([0, 1, 0, 1], [0, 0, 1, 1]).tolist() == one.of([0, 1, 0, 1], [0, 0, 1, 1]).tolist()
+    assert rows.average() == one and rows.take(slice(0, 2)).n_rows == 2 and one.take([0]) == one and one.n_rows is None
+
+
+def test_elkans_transactions():
+    # Elkan 2001, section 1: refusing a fraudulent transaction of size x gains 20, refusing a legitimate one loses 20,
+    # approving a fraudulent one loses x, approving a legitimate one gains 0.02 x.
+    sizes = np.array([50.0, 1000.0, 50_000.0])
+    costs = Costs(true_positive=-20, false_positive=20, false_negative=sizes, true_negative=-0.02 * sizes)
+    assert costs.threshold == pytest.approx((20 + 0.02 * sizes) / (40 + 1.02 * sizes))
+    assert costs.decide([0.1, 0.1, 0.1]).tolist() == [0, 1, 1]
+
+
+def test_letters_to_donors():
+    # Zadrozny and Elkan 2001: a letter costs 0.68, so it is sent to whoever gives x with a probability of 0.68 / x or more.
+    gifts = np.array([1.0, 10.0, 50.0])
+    letters = Costs(true_positive=0.68 - gifts, false_positive=0.68, false_negative=0, true_negative=0)
+    assert letters.threshold == pytest.approx(0.68 / gifts)
+    assert letters.decide([0.05, 0.05, 0.05]).tolist() == [0, 0, 1]
+
+
+def test_columns_of_a_table_are_prices():
+    table = pd.DataFrame({"loss": pd.array([5, 3, 8], dtype="Int64"), "fee": [1, 2, 1]})
+    costs = Costs(0, table["fee"], table["loss"], 0)
+    assert costs.n_rows == 3 and costs.prices.tolist() == [[0, 1, 5, 0], [0, 2, 3, 0], [0, 1, 8, 0]]
+    with pytest.raises(ValueError, match="read-only"):
+        costs.false_negative[0] = 0
+    table.loc[0, "fee"] = 9
+    assert costs.false_positive[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("amounts", "words"),
+    [
+        ((0, 1, [5, float("nan"), 5], 0), "cost_false_negative: received 'missing or infinite in 1 of 3 rows (the first: 1)'"),
+        ((0, [1, float("inf")], 5, 0), "cost_false_positive: received 'missing or infinite in 1 of 2 rows (the first: 1)'"),
+        ((0, 1, pd.array([5, None], dtype="Int64"), 0), "missing or infinite in 1 of 2 rows (the first: 1)"),
+        ((0, 1, ["5", "6"], 0), "cost_false_negative: received 'a column of <U1'"),
+        ((0, 1, [[5, 6]], 0), "cost_false_negative: received [[5, 6]]"),
+        ((0, [1, 1], [5, 5, 5], 0), "as many rows in each"),
+        ((0, 1, [5, 0, -1, 5], 0), "cost_false_negative: received 'no more in 2 of 4 rows (the first: 1, 2)'; allowed: more than cost_true_positive = 0"),
+        ((0, [1, 1], 5, [0, 1]), "more than cost_true_negative of the same row"),
+        (([0] * 2, [0] * 2, [0] * 2, [0] * 2), "no more in 2 of 2 rows (the first: 0, 1)"),
+    ],
+)
+def test_unreasonable_rows_are_counted_and_named(amounts, words):
+    with pytest.raises(ConfigError) as caught:
+        Costs(*amounts)
+    assert words in str(caught.value)
+
+
+def test_prices_of_other_rows_are_refused():
+    costs = Costs(0, 1, [5, 6, 7], 0)
+    for call in (lambda: costs.decide([0.1, 0.2]), lambda: costs.of([0, 1], [0, 1])):
+        with pytest.raises(ConfigError, match=r"as many rows as have a price: 3. Use costs.take\(rows\)"):
+            call()
+    assert Costs(0, 1, np.empty(0), 0).decide([]).tolist() == []
+    assert "nine rows in ten" in costs.threshold_text and Costs(0, 1, 5, 0).threshold_text == "0.1667"

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import check_estimator
 
 from mlsys.core import BudgetError, ConfigError
 from mlsys.models.persistence import load_model, save_model
 from mlsys.privacy import classifier
 from mlsys.privacy.accounting import PrivacyWarning, epsilon_spent
-from mlsys.privacy.classifier import PrivateLogisticRegression, plan_run, private_pipeline
+from mlsys.privacy.classifier import PrivateLogisticRegression, plan_run
+from mlsys.privacy.pipeline import private_pipeline
 
 
 def rows(count=600, seed=0):
@@ -116,12 +118,55 @@ def test_a_saved_model_predicts_the_same_without_opacus(tmp_path):
     assert np.array_equal(load_model(tmp_path / "model.skops", digest).predict_proba(table), model.predict_proba(table))
     table.to_parquet(tmp_path / "table.parquet")
     program = (
-        "import sys, pandas, mlsys.privacy.classifier; from mlsys.models.persistence import load_model; "
+        "import sys, pandas, mlsys.privacy.pipeline; from mlsys.models.persistence import load_model; "
         f"p = load_model(r'{tmp_path / 'model.skops'}', '{digest}').predict_proba(pandas.read_parquet(r'{tmp_path / 'table.parquet'}')); "
         "print('opacus' in sys.modules, p.shape)"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False (300, 2)"
+
+
+def three_kinds(count=3000, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(count, 4)) / 2
+    return X, np.array(["a", "b", "c"])[np.argmax(6 * X[:, :3] + rng.gumbel(size=(count, 3)), axis=1)]
+
+
+@pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")
+@pytest.mark.parametrize("target", [0.5, 3.0])
+def test_many_classes_keep_the_budget_and_are_learnt(target):
+    X, y = three_kinds()
+    model = PrivateLogisticRegression(target_epsilon=target, random_state=0).fit(X[:2000], y[:2000])
+    known = dict(noise_multiplier=model.noise_multiplier_, sample_rate=model.sample_rate_, steps=model.n_steps_, delta=1e-5)
+    assert model.epsilon_ == epsilon_spent(**known) <= target
+    assert model.coef_.shape == (3, 4) and model.intercept_.shape == (3,)
+    plain = LogisticRegression().fit(X[:2000], y[:2000]).score(X[2000:], y[2000:])
+    assert plain - model.score(X[2000:], y[2000:]) < 0.03
+    assert np.allclose(model.predict_proba(X).sum(axis=1), 1.0)
+    assert np.array_equal(model.classes_[model.predict_proba(X).argmax(axis=1)], model.predict(X))
+
+
+@pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")
+def test_a_declared_class_without_a_row_has_a_place():
+    X, y = three_kinds()
+    model = PrivateLogisticRegression(target_epsilon=3.0, classes=["d", "c", "b", "a"], random_state=0).fit(X, y)
+    assert model.classes_.tolist() == ["a", "b", "c", "d"]
+    assert model.predict_proba(X)[:, 3].max() < 0.3
+    two = PrivateLogisticRegression(target_epsilon=3.0, classes=[0, 1], epochs=2, random_state=0).fit(X, np.zeros(len(X), dtype=int))
+    assert two.predict_proba(X).shape == (3000, 2) and two.score(X, np.zeros(len(X), dtype=int)) == 1.0
+
+
+@pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")
+def test_declaring_what_occurs_changes_nothing():
+    X, y = rows()
+    fits = [PrivateLogisticRegression(classes=classes, epochs=3, random_state=0).fit(X, y).coef_ for classes in (None, [0, 1])]
+    assert np.array_equal(*fits)
+
+
+@pytest.mark.parametrize("classes, words", [(["a", "b"], "y: received .'c'.; allowed: only the 2 declared classes"), (["a"], "classes: received '1 class'; allowed: two classes or more")])
+def test_classes_that_do_not_fit_are_refused(classes, words):
+    with pytest.raises(ConfigError, match=words):
+        PrivateLogisticRegression(classes=classes, random_state=0).fit(*three_kinds(60))
 
 
 def test_it_can_be_cloned():

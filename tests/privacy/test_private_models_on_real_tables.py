@@ -10,8 +10,8 @@ import yaml
 from sklearn.metrics import roc_auc_score
 
 from mlsys.data.contract import load_contract
-from mlsys.privacy.classifier import private_pipeline
 from mlsys.privacy.domain import declared_domain
+from mlsys.privacy.pipeline import private_pipeline
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")

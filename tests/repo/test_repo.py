@@ -104,7 +104,7 @@ def test_import_is_light(repo):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["", "run", "compose", "repro", "status", "docs"])
+@pytest.mark.parametrize("command", ["", "run", "compose", "repro", "status", "docs", "new", "upgrade", "audit"])
 def test_every_command_has_help(repo, command):
     done = run(["mlsys", *command.split(), "--help"], repo)
     assert done.returncode == 0

@@ -1,0 +1,71 @@
+"""What has to hold in this project, whatever its table: run with `make test`. Tests of your own go into files of their own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CHOSEN = ROOT / "artifacts" / "select"
+
+
+@pytest.fixture(scope="module")
+def params():
+    """The parameters, which must be those that conf/ and the installed mlsys give."""
+    from mlsys.pipeline.config import load_params
+
+    return load_params(ROOT)
+
+
+def chosen(name):
+    """A file of the chosen model."""
+    path = CHOSEN / name
+    assert path.exists(), "no model has been chosen yet: run `make repro`"
+    return path
+
+
+def test_params_are_fresh(params):
+    assert params["data"]["name"]
+
+
+def test_the_data_keeps_its_contract(params):
+    """The source, read as the pipeline reads it."""
+    from mlsys.data.contract import check_contract, contract_for
+    from mlsys.data.query import derive_columns
+    from mlsys.data.source import read_tables
+
+    data = params["data"]
+    options = {key: data[key] for key in ("query", "delimiter", "has_header", "columns", "missing_values", "encoding") if key in data}
+    table, _ = read_tables(ROOT / data["path"], data["test_path"] and ROOT / data["test_path"], **options)
+    table = derive_columns(table, data["derive"])
+    assert len(check_contract(table, contract_for(table, ROOT / data["contract"]))) == len(table)
+
+
+def test_the_pipeline_is_up_to_date():
+    done = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {}, "something has changed since the last run: run `make repro`"
+
+
+def test_the_chosen_model_answers():
+    """It is the file that was registered, and it gives one answer for every row."""
+    import mlsys.fairness.mitigate
+    import mlsys.privacy.classifier  # noqa: F401  (a model file may hold their types)
+    from mlsys.data.roles import Roles
+    from mlsys.models.persistence import load_model
+
+    record = json.loads(chosen("model.json").read_text(encoding="utf-8"))
+    model = load_model(chosen("model.skops"), record["sha256"])
+    rows = pd.read_parquet(ROOT / "artifacts" / "split" / "test.parquet").head(20)
+    roles = Roles.load(ROOT / "artifacts" / "prepare" / "roles.json")
+    columns = dict.fromkeys([*roles.features, *(roles.sensitive if hasattr(model, "sensitive") else [])])
+    assert len(model.predict(rows[list(columns)])) == len(rows)
+
+
+def test_every_gate_of_the_chosen_model_holds():
+    record = json.loads(chosen("model.json").read_text(encoding="utf-8"))
+    gates = json.loads(chosen("gates.json").read_text(encoding="utf-8"))[record["name"]]
+    assert [gate["gate"] for gate in gates if not gate["passes"]] == []
