@@ -6,7 +6,7 @@
 __all__ = ['yaml_entry', 'data_option', 'constant_cost', 'objective_option', 'environment_record', 'write_files', 'start_history',
            'refuse_folder', 'inside_repository', 'make_project']
 
-# %% ../../nbs/lib/pipeline/project.ipynb #87a4d088
+# %% ../../nbs/lib/pipeline/project.ipynb #a1b6bbb8
 import importlib.metadata
 import json
 import os
@@ -27,7 +27,7 @@ from .plan import Plan, safe_file
 from .schema import DataConfig, ObjectiveConfig
 from .template import managed_files, template_root, write_record
 
-# %% ../../nbs/lib/pipeline/project.ipynb #c369736f
+# %% ../../nbs/lib/pipeline/project.ipynb #4ec36fa5
 def _scalar(value: Any) -> str:
     "Write one plain value as YAML on one line; a text that is more than words stands in quotes."
     if not isinstance(value, str):
@@ -61,7 +61,7 @@ def _neutral(item: Any) -> Any:
         return "auto" if "auto" in options else options[0]
     return {"str": "", "bool": False, "int": max(int(item.metadata.get("low", 0)), 0), "float": 0.0}.get(kind.split(" | ")[0], "")
 
-# %% ../../nbs/lib/pipeline/project.ipynb #23457e6c
+# %% ../../nbs/lib/pipeline/project.ipynb #8a7799fb
 _DATA_WORDS = {
     "path": "the file in this project, tracked by data.dvc", "query": "one SELECT over the table `source`; empty takes all of it", "delimiter": "of a text file; empty means: find out",
     "columns": "names by position that replace those of the file", "missing_values": "texts that stand for a missing value", "target": "the column to predict",
@@ -91,7 +91,7 @@ def data_option(
     lines += [yaml_entry(item.name, known.get(item.name, _neutral(item)), _DATA_WORDS.get(item.name, "")) for item in fields(DataConfig)]
     return "\n".join(line.replace("\n", " ") if line.startswith("#") else line for line in lines) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #50767dbd
+# %% ../../nbs/lib/pipeline/project.ipynb #66765844
 def _round(value: float) -> float:
     "Round to two significant digits."
     return float(f"{value:.2g}")
@@ -108,6 +108,16 @@ def constant_cost(
     return float((1 - shares.iloc[0]) * 1000)
 
 
+_OBJECTIVE_WORDS = {
+    "tolerance": "cost per 1,000 decisions that a simpler model may lose: one percent of what the best constant costs", "unit": "of the costs below, such as EUR",
+    "cost_true_positive": "of a right positive decision; a benefit is negative", "cost_false_positive": "of a false alarm", "cost_false_negative": "of a miss",
+    "cost_true_negative": "of a right negative decision", "cost_under": "of one unit of estimating too low", "cost_over": "of one unit of estimating too high",
+    "class_costs": "lines ACTUAL -> PREDICTED = COST; a pair that is not named costs 1", "business_figure": "the figure in your books that the cost stands for, in words",
+    "plain_rule": "what is done today, as SQL over the columns; empty where nothing is", "decisions_per_year": "a guess: how many answers are needed?",
+    "model_cost_per_year": "to run, watch, retrain and answer for a model", "model_build_cost": "once", "horizon_years": "over which the building is spread",
+    "rule_cost_per_year": "to keep a plain rule", "max_latency_us": "what 99 of 100 answers may take; 0 is no limit", "max_bytes": "of the model's file; 0 is no limit",
+    "max_compute_us": "processor time per answer; 0 is no limit",
+}
 _OBJECTIVE_TEXT = """# {title}: what the decision is for, and what an error costs. A PLACEHOLDER that only you can fill in: every error costs one here.
 # With real costs the threshold, the choice of the model and the verdict "is it worth it?" mean something. Then run `mlsys compose` and `make repro`.
 """
@@ -119,7 +129,7 @@ _GATES = {
     "regression": (["latency_p99_us <= 1000000"], ["saving_per_1000 >= 0       # not worse than always naming the same number"]),
 }
 
-# %% ../../nbs/lib/pipeline/project.ipynb #beced9e7
+# %% ../../nbs/lib/pipeline/project.ipynb #44d19314
 def objective_option(
     plan: Plan,  # the decisions
 ) -> str:
@@ -129,14 +139,13 @@ def objective_option(
     known = {"statement": f"{outcome} Please say what is decided with the answer, for whom, and what an error means to them.", "unit": "errors" if plan.problem != "regression" else f"units of {plan.target}",
              "cost_false_positive": 1.0, "cost_false_negative": 1.0, "cost_under": 1.0, "cost_over": 1.0, "tolerance": _round(constant_cost(plan) / 100)}
     gates, stricter = _GATES[plan.problem]
-    words = {"tolerance": "cost per 1,000 decisions that a simpler model may lose: one percent of what the best constant costs", "unit": "of the costs below, such as EUR",
-             "cost_true_positive": "of a right positive decision; a benefit is negative", "cost_false_positive": "of a false alarm", "cost_false_negative": "of a miss",
-             "cost_true_negative": "of a right negative decision", "cost_under": "of one unit of estimating too low", "cost_over": "of one unit of estimating too high"}
-    lines = [yaml_entry(item.name, gates if item.name == "gates" else known.get(item.name, _neutral(item)), words.get(item.name, "")) for item in fields(ObjectiveConfig) if item.name != "gates"]
+    others = {"binary": ("cost_under", "cost_over", "class_costs"), "multiclass": ("cost_",), "regression": ("cost_true", "cost_false", "class_costs")}[plan.problem]
+    lines = [yaml_entry(item.name, known.get(item.name, _neutral(item)), _OBJECTIVE_WORDS.get(item.name, "")) for item in fields(ObjectiveConfig)
+             if item.name != "gates" and not item.name.startswith(others)]
     lines.append(yaml_entry("gates", gates, "what a model must reach; these hold for any sane model, so write your own before you look at results"))
     return _OBJECTIVE_TEXT.format(title=plan.title.replace("\n", " ")) + "\n".join([*lines, *(f"#  - {line}" for line in stricter)]) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #24265ba4
+# %% ../../nbs/lib/pipeline/project.ipynb #77b74485
 def environment_record() -> str:
     "Return the versions of everything that the installed mlsys needs, one a line."
     from packaging.requirements import Requirement
@@ -161,7 +170,7 @@ def environment_record() -> str:
     head = [f"# The versions with which mlsys {mine} made this project. mlsys is installed from its repository, never from an index by this name."]
     return "\n".join([*head, *(f"{name}=={version}" for name, version in sorted(versions.items()))]) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #5fb362c0
+# %% ../../nbs/lib/pipeline/project.ipynb #83dcedb8
 def _fill(text: str, values: Mapping[str, str]) -> str:
     "Put values in place of {{name}}."
     for key, value in values.items():
@@ -193,7 +202,7 @@ def _copy(source: Path, folder: Path) -> str:
         shutil.copyfile(source, target)
     return f"{folder.name}/{target.name}"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #35309c5d
+# %% ../../nbs/lib/pipeline/project.ipynb #053e8d4c
 def write_files(
     root: Path,  # the project's folder
     plan: Plan,  # the decisions
@@ -216,7 +225,7 @@ def write_files(
     write_text(root / ".mlsys" / "local.mk", f"MADE_BY := {mine if mine.is_file() else shutil.which('mlsys') or ''}\n")
     write_params(compose((), root), root)
 
-# %% ../../nbs/lib/pipeline/project.ipynb #fb6e5b57
+# %% ../../nbs/lib/pipeline/project.ipynb #242c338e
 def _call(root: Path, *command: str, must: bool = True) -> subprocess.CompletedProcess:
     "Run a command in the project; raise with its own words if it fails and must not."
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "GIT_TERMINAL_PROMPT": "0"}
@@ -231,7 +240,7 @@ def _dvc(root: Path, *arguments: str) -> None:
     "Run DVC of this environment."
     _call(root, sys.executable, "-m", "dvc", *arguments)
 
-# %% ../../nbs/lib/pipeline/project.ipynb #b4782920
+# %% ../../nbs/lib/pipeline/project.ipynb #d075e175
 def start_history(
     root: Path,  # the new project's folder
     inside: bool = False,  # it lies inside a repository already
@@ -261,7 +270,7 @@ def start_history(
     _call(root, git, "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null", "commit", "--quiet", "-m", f"Begin with mlsys {mlsys.__version__}")
     return ["git and DVC are set up, and the first commit is made"]
 
-# %% ../../nbs/lib/pipeline/project.ipynb #bbd98770
+# %% ../../nbs/lib/pipeline/project.ipynb #dfd4c452
 def refuse_folder(
     folder: Path,  # where the project shall be
 ) -> None:
