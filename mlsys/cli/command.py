@@ -100,7 +100,7 @@ def docs(
 
 
 import mlsys.cli.audit
-import mlsys.cli.new  # noqa: F401  (their commands attach themselves)
+import mlsys.cli.new
 
 # %% ../../nbs/lib/cli/command.ipynb #5ce46cb3
-import mlsys.cli.data
+import mlsys.cli.data  # noqa: F401  (all three attach their commands)
