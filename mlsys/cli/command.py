@@ -98,7 +98,7 @@ def docs(
     root = project_root()
     build_site(root, root / output)
 
-
-
 # %% ../../nbs/lib/cli/command.ipynb #5ce46cb3
-#| export
+import mlsys.cli.audit  # noqa: F401  (each attaches its commands)
+import mlsys.cli.data  # noqa: F401
+import mlsys.cli.new  # noqa: F401
