@@ -6,6 +6,7 @@
 __all__ = ['app', 'run', 'compose', 'repro', 'status', 'docs']
 
 # %% ../../nbs/lib/cli/command.ipynb #cell2
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -99,6 +100,5 @@ def docs(
     build_site(root, root / output)
 
 # %% ../../nbs/lib/cli/command.ipynb #5ce46cb3
-import mlsys.cli.audit  # noqa: F401  (each attaches its commands)
-import mlsys.cli.data  # noqa: F401
-import mlsys.cli.new  # noqa: F401
+for subject in ("audit", "data", "new"):
+    import_module(f"mlsys.cli.{subject}")
