@@ -89,7 +89,7 @@ def test_holm_is_between_the_raw_values_and_bonferroni(p_values):
 def test_shares_against_scipy():
     from scipy.stats import fisher_exact
 
-    assert share_p_value(1, 20, 9, 20) == pytest.approx(fisher_exact([[1, 19], [9, 11]]).pvalue)
+    assert share_p_value(0, 20, 6, 20) == pytest.approx(fisher_exact([[0, 20], [6, 14]]).pvalue)
     assert share_p_value(0, 10, 0, 20) == 1.0 and share_p_value(6329, 10_000, 0, 10_000) < 1e-300
 
 
