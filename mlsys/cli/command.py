@@ -99,4 +99,4 @@ def docs(
     build_site(root, root / output)
 
 # %% ../../nbs/lib/cli/command.ipynb #5ce46cb3
-import mlsys.cli.data
+import mlsys.cli.data  # noqa: F401  (it adds its commands to `app`)

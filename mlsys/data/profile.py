@@ -7,7 +7,6 @@ __all__ = ['MAX_VALUES', 'ISO_TIME', 'OTHER_DATE', 'ColumnProfile', 'KeyCheck', 
            'profile_source', 'read_as_missing']
 
 # %% ../../nbs/lib/data/profile.ipynb #810d3292
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
