@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import REPO
 
 DATA = ["data.name=small", "data.test_path=", "data.openml=", "data.group=", "data.sensitive=[]", "data.exclude=[]", "data.contract=conf/contract/none.yaml"]
@@ -61,8 +62,9 @@ def test_late_outcomes(stages):
 
 def test_votes(stages):
     rules = ["high_x = CASE WHEN x > 0.8 THEN 'bad' END", "low_x = CASE WHEN x < 0 THEN 'good' END", "high_z = CASE WHEN z > -0.2 THEN 'good' END", "low_z = CASE WHEN z < -1 THEN 'bad' END"]
-    written = json.dumps(rules).replace('"', "'").replace("'", '"')
-    table, roles, metrics = run(stages, "labels=weak", "labels.classes=[good,bad]", "labels.gold=known", f"labels.functions={written}")
+    chosen = yaml.safe_load((stages.root / "conf" / "labels" / "weak.yaml").read_text()) | {"functions": rules, "classes": ["good", "bad"], "gold": "known"}
+    (stages.root / "conf" / "labels" / "mine.yaml").write_text(yaml.safe_dump(chosen))
+    table, roles, metrics = run(stages, "labels=mine")
     assert (table["part"] == "test").sum() == 100 and metrics["verdict"]["n_gold"] == 100 and "known" not in table
     test = table[table["part"] == "test"]
     assert (test["bad"] == stages.bad[test["row_id"]]).all() and roles["classes"] == ["good", "bad"]
