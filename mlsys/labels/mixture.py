@@ -6,7 +6,7 @@
 __all__ = ['ODDS', 'DEFAULT', 'Mixture', 'expect', 'Settings', 'Prior', 'maximise', 'soft_majority', 'overall_shares',
            'make_prior', 'start_mixture', 'climb', 'fit_mixture', 'continue_fit', 'believe']
 
-# %% ../../nbs/lib/labels/mixture.ipynb #5db9cc85
+# %% ../../nbs/lib/labels/mixture.ipynb #cb675248
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from .pattern import Patterns, Unit, find_patterns, make_unit, make_units
 
-# %% ../../nbs/lib/labels/mixture.ipynb #06186873
+# %% ../../nbs/lib/labels/mixture.ipynb #d5002959
 _TINY = 1e-12  # smallest probability that is passed to a logarithm
 ODDS = 7 / 3  # before any vote is seen, a vote is taken to be right at these odds
 
@@ -42,7 +42,7 @@ class Mixture:
         "Penalised log-likelihood (Schwarz 1978, halved): more is better."
         return self.log_posterior - 0.5 * self.n_parameters * np.log(max(n_rows, 2))
 
-# %% ../../nbs/lib/labels/mixture.ipynb #1da02167
+# %% ../../nbs/lib/labels/mixture.ipynb #5e4bc2cd
 def _layout(
     symbols: np.ndarray,  # uint8, shape (n_patterns, n_functions)
     blocks: Sequence[Sequence[int]],  # columns of each block
@@ -108,7 +108,7 @@ def expect(
     belief /= total
     return belief, np.log(total) + top + first, opinions
 
-# %% ../../nbs/lib/labels/mixture.ipynb #7516a5d2
+# %% ../../nbs/lib/labels/mixture.ipynb #d7ace351
 @dataclass(frozen=True)
 class Settings:
     "What stays fixed during a fit."
@@ -170,7 +170,7 @@ def _counted(
         found[0] = np.maximum(total - found[1:].sum(axis=0), 0.0)
     return found
 
-# %% ../../nbs/lib/labels/mixture.ipynb #07d7e83e
+# %% ../../nbs/lib/labels/mixture.ipynb #5acc20ec
 def _share(
     counts: np.ndarray,  # shape (n_classes, n_functions, n_symbols)
     shares: np.ndarray | None,  # columns with the same number share their counts
@@ -229,7 +229,7 @@ def _raise_odds(
         mixture.shown[label, :, label + 1] = np.where(low, min_odds * level, own)
     mixture.shown /= mixture.shown.sum(axis=2, keepdims=True)
 
-# %% ../../nbs/lib/labels/mixture.ipynb #cbf19a75
+# %% ../../nbs/lib/labels/mixture.ipynb #63f46851
 def soft_majority(
     symbols: np.ndarray,  # uint8, shape (n_patterns, n_functions)
     n_classes: int,  # classes
@@ -270,7 +270,7 @@ def _first_opinions(
     raised = np.exp(tallies[:, used] - tallies[:, used].max(axis=1, keepdims=True))
     return np.broadcast_to((raised / raised.sum(axis=1, keepdims=True)).T, (n_classes, len(used), unit.n_codes))
 
-# %% ../../nbs/lib/labels/mixture.ipynb #61aca9e2
+# %% ../../nbs/lib/labels/mixture.ipynb #9220fc47
 def make_prior(
     overall: np.ndarray,  # P(symbol) whatever the class, shape (n_functions, n_symbols)
     units: Sequence[Unit],  # one for each block
@@ -300,7 +300,7 @@ def _log_prior(
         found += (prior.member[number] * np.log(np.maximum(mixture.member[number], _TINY))).sum()
     return float(found)
 
-
+# %% ../../nbs/lib/labels/mixture.ipynb #e35b81d0
 def _count_parameters(mixture: Mixture, overall: np.ndarray, settings: Settings) -> int:
     "Count the free parameters: symbols that never occur have none."
     n_classes, taken = len(mixture.balance), {column for block in mixture.blocks for column in block}
@@ -365,7 +365,7 @@ def _leap(
     mixture.balance = moved[0] if settings.balance is None else settings.balance
     mixture.shown, mixture.opinion, mixture.member = moved[1], moved[2 : 2 + n_blocks], moved[2 + n_blocks :]
 
-# %% ../../nbs/lib/labels/mixture.ipynb #5ad6c5e5
+# %% ../../nbs/lib/labels/mixture.ipynb #c90c7259
 def climb(
     mixture: Mixture,  # where to begin; changed in place
     patterns: Patterns,  # the votes
@@ -427,7 +427,7 @@ def continue_fit(
     mixture.n_parameters = _count_parameters(mixture, overall, settings)
     return climb(mixture, patterns, layout, prior, settings)
 
-# %% ../../nbs/lib/labels/mixture.ipynb #677969d9
+# %% ../../nbs/lib/labels/mixture.ipynb #187e44b9
 def believe(
     mixture: Mixture,  # a fitted mixture
     patterns: Patterns,  # votes, of the same functions
