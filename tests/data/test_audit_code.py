@@ -13,7 +13,7 @@ from mlsys.data.audit_code_flow import MAX_STEPS
 from mlsys.data.audit_code_sql import audit_derive
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from audit_code import CASES, as_notebook, measure, read_cases  # noqa: E402
+from audit_code import CASES, as_notebook, measure, read_cases
 
 HEAD = """
 import pandas as pd
