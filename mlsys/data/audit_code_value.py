@@ -7,7 +7,7 @@ __all__ = ['FAMILIES', 'Taint', 'Split', 'Region', 'overlap', 'Event', 'merge_ta
            'Model', 'Group', 'Indices', 'Columns', 'Seq', 'Map', 'Const', 'Named', 'Function', 'Class', 'Thing',
            'parts_of', 'taint_of', 'rows_of', 'tables_in']
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #0fd319f8
+# %% ../../nbs/lib/data/audit_code_value.ipynb #34b1a551
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from typing import Any
 
 from .audit_code_text import Place
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #01d46d53
+# %% ../../nbs/lib/data/audit_code_value.ipynb #9953417d
 @dataclass(eq=False)
 class Split:
     "A division of rows into parts that share none."
@@ -61,7 +61,7 @@ def overlap(
     other = list(other)
     return any(a in b.line or b in a.line for a in one for b in other)
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #957b077e
+# %% ../../nbs/lib/data/audit_code_value.ipynb #7f1a7b9b
 @dataclass(eq=False)
 class Event:
     "Something learnt from rows."
@@ -101,7 +101,7 @@ def doubtful(
     "Return the same events, none of them certain."
     return dict.fromkeys(taint, False)
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #214e6255
+# %% ../../nbs/lib/data/audit_code_value.ipynb #e570e42c
 @dataclass(eq=False)
 class Rows:
     "A table, a column, an array, a batch: anything with a value for each of some rows."
@@ -157,7 +157,7 @@ class Score:
     taint: Taint = field(default_factory=dict)  # events behind it
     is_curve: bool = False  # one value for each threshold or epoch
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #5394e3d7
+# %% ../../nbs/lib/data/audit_code_value.ipynb #1dc02c62
 @dataclass(eq=False)
 class Model:
     "Something that is fitted."
@@ -202,7 +202,7 @@ class Columns:
     without: frozenset[str] = frozenset()  # those that are known to be out
     taint: Taint = field(default_factory=dict)  # what the choice was learnt from
 
-
+# %% ../../nbs/lib/data/audit_code_value.ipynb #3c91e9c3
 @dataclass(eq=False)
 class Seq:
     "A list or a tuple."
@@ -252,7 +252,7 @@ class Class:
     scope: Any  # the variables around it
     source: Any  # the cell or file that holds it
 
-
+# %% ../../nbs/lib/data/audit_code_value.ipynb #9f3311ed
 @dataclass(eq=False)
 class Thing:
     "Any other object; it may hold rows."
@@ -262,7 +262,7 @@ class Thing:
     kind: Class | None = None  # its class, if the audited code defines it
     held: list[Any] = field(default_factory=list)  # what it was made from
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #14211aa9
+# %% ../../nbs/lib/data/audit_code_value.ipynb #82f1757e
 def parts_of(
     value: Any,  # any value
     depth: int = 4,  # how deep to look
