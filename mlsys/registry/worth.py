@@ -9,6 +9,7 @@ __all__ = ['row_costs', 'nearest_model', 'weigh']
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
