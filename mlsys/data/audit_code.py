@@ -6,7 +6,7 @@
 __all__ = ['TABLE_NAMES', 'TARGET_NAMES', 'KIND', 'RULE', 'CURE', 'NOTES', 'TUNE_CURE', 'TIME_CURE', 'walk_source', 'audit_code',
            'audit_source', 'audit_notebooks']
 
-# %% ../../nbs/lib/data/audit_code.ipynb #9f6b55bc
+# %% ../../nbs/lib/data/audit_code.ipynb #c48d7ca1
 import ast
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ from .audit_code_text import Place, Source, find_code, parse_source, read_code
 from .audit_code_value import FAMILIES, Event, Function, Region, overlap
 from .finding import Finding
 
-# %% ../../nbs/lib/data/audit_code.ipynb #d767926e
+# %% ../../nbs/lib/data/audit_code.ipynb #6f7ad4f0
 TABLE_NAMES = {"df", "data", "table", "frame", "dataframe", "dataset", "x", "features", "rows", "samples"}
 TARGET_NAMES = {"y", "target", "label", "labels", "outcome", "targets"}
 
@@ -65,7 +65,7 @@ def _walk_uncalled(
                 given_up.append(item.name)
     return given_up
 
-# %% ../../nbs/lib/data/audit_code.ipynb #b165306a
+# %% ../../nbs/lib/data/audit_code.ipynb #68382985
 def _parameters(
     run: Run,  # the walk
     node: ast.FunctionDef | ast.AsyncFunctionDef,  # a function that nothing calls
@@ -86,7 +86,7 @@ def _parameters(
             found[item.arg] = whole.like(name=item.arg if name in TARGET_NAMES else "")
     return found
 
-# %% ../../nbs/lib/data/audit_code.ipynb #0a5dae08
+# %% ../../nbs/lib/data/audit_code.ipynb #2a5300d1
 KIND = {"select": "L1.3", "resample": "L1.4", "model": "L1.1", "tune": "L1.1", "forward": "L2", "undersample": "L3.3"}
 RULE = {"model": "trained-on-test", "tune": "tuned-on-test", "forward": "looks-ahead", "resample": "oversampled-before-split", "select": "selected-before-split",
         "target": "target-encoded-before-split"}
@@ -128,7 +128,7 @@ def _has_own_test(run: Run, region: Region) -> bool:  # region: a held-out part
     siblings = {other for other in region.split.regions if other.role == "test" and other is not region} if region.split else set()
     return bool(siblings)
 
-# %% ../../nbs/lib/data/audit_code.ipynb #cbf85de7
+# %% ../../nbs/lib/data/audit_code.ipynb #4d3d1d6e
 def _leak(
     run: Run,  # the walk
     event: Event,  # what was learnt
@@ -176,7 +176,7 @@ def _finding(
     return Finding(rule, str(at), "code", kind, f"`{at.code}`: {what}.{inside}{unsure}", cure, not doubt,
                    evidence={"code": at.code, "stands_in": str(place), "line": place.code, "doubt": doubt} | evidence)
 
-# %% ../../nbs/lib/data/audit_code.ipynb #3b08c2a0
+# %% ../../nbs/lib/data/audit_code.ipynb #c8298ecd
 TUNE_CURE = ("Choose by a validation part and score the test part once: `X_train, X_val, y_train, y_val = train_test_split(X_train, y_train)`, "
              "then `eval_set=[(X_val, y_val)]`, `GridSearchCV(...).fit(X_train, y_train)` or a threshold from `X_val`.")
 TIME_CURE = "Cut by time: `train, test = table[table.time < cut], table[table.time >= cut]`, `train_test_split(..., shuffle=False)` or `TimeSeriesSplit()`."
@@ -214,7 +214,7 @@ def _no_test(run: Run, source: Source) -> list[Finding]:  # run: the walk; sourc
                              "Hold rows out: `X_train, X_test, y_train, y_test = train_test_split(X, y)`.", doubt, {})]
     return []
 
-# %% ../../nbs/lib/data/audit_code.ipynb #f7ff6d26
+# %% ../../nbs/lib/data/audit_code.ipynb #57da9234
 def audit_code(
     source: Source,  # code that was read
     library_folder: Path | str | None = None,  # folder of a package whose functions are followed, such as `mlsys`

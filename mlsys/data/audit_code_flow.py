@@ -8,7 +8,7 @@ __all__ = ['CLOCKS', 'MAX_STEPS', 'MAX_STEPS_OF_ONE', 'MAX_DEPTH', 'STATEMENTS',
            'either', 'names_in', 'column', 'some_columns', 'without_columns', 'set_column', 'subscript', 'Slice',
            'choose', 'take_rows', 'christen', 'assign', 'library_module', 'items_of']
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #3f354cbc
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #faa8c976
 import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from mlsys.data.audit_code_value import (
     tables_in, taint_of,
 )
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #b3d1498a
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #beecc5dd
 CLOCKS = ("", "parsed", "sorted")  # what is known of a table's order in time, from nothing to everything
 MAX_STEPS, MAX_STEPS_OF_ONE, MAX_DEPTH = 400_000, 50_000, 8  # of a file, of one cell or function, of calls inside calls
 
@@ -68,7 +68,7 @@ class Use:
     via: Place | None = None  # where the audited code calls it
     doubt: str = ""  # why it may be harmless
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #ec915eee
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #7d058544
 @dataclass
 class Ledger:
     "What a walk has met."
@@ -81,6 +81,7 @@ class Ledger:
     scored: dict[tuple, Use] = field(default_factory=dict)  # scores that were taken
     shuffled: dict[tuple, Use] = field(default_factory=dict)  # draws at random from rows in order of time
     targets: set[str] = field(default_factory=set)  # columns that are predicted
+    varied: set[Event] = field(default_factory=set)  # fits of a model that a loop tries with several settings
     fitted: list[tuple[Event, frozenset[Region]]] = field(default_factory=list)  # models and the rows they learnt from
 
     def event(self, family: str, label: str, node: ast.AST, rows: frozenset[Region], **more: Any) -> Event:  # more: fields of the event
@@ -109,7 +110,7 @@ class Ledger:
             self.regions[key] = Region("whole")
         return Rows(frozenset({self.regions[key]}))
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #3650a3e8
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #895d840a
 @dataclass
 class Run(Ledger):
     "One walk through one notebook or file."
@@ -155,7 +156,7 @@ class Run(Ledger):
             self.scope = self.scope.outer
         self.limit = min(self.steps + MAX_STEPS_OF_ONE, MAX_STEPS)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #11cbbfd7
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #f1d31953
 STATEMENTS: dict[type, Callable] = {}
 EXPRESSIONS: dict[type, Callable] = {}
 
@@ -200,7 +201,7 @@ def execute(
                 if isinstance(child, ast.expr):
                     evaluate(run, child)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #39f99d44
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #9e656dbd
 def blend(
     values: Iterable[Any],  # operands
 ) -> Any:
@@ -250,7 +251,7 @@ def either(
         return Seq([either(a, b) for a, b in zip(one.items, other.items, strict=True)], one.is_open or other.is_open, one.is_repeated or other.is_repeated)
     return other if isinstance(one, Const) else one
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #3d380856
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #8526bdee
 @walks(ast.Name)
 def _name(run, node):
     found = run.scope.find(node.id)
@@ -293,7 +294,7 @@ def _mapping(run, node):
             found.items[_key(evaluate(run, key), position)] = value
     return found
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #5db03384
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #23c6b9ad
 def _key(
     key: Any,  # a value
     otherwise: Any,  # what stands for a key that is not known
@@ -327,7 +328,7 @@ def _inner(run, node):
         run.scope.returned.append(value if isinstance(node, ast.YieldFrom) else Seq([value], is_open=True))
     return value
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #2aaae965
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #23ca85a9
 @walks(ast.BinOp)
 def _operation(run, node):
     left, right = evaluate(run, node.left), evaluate(run, node.right)
@@ -383,7 +384,7 @@ def _comparison(run, node):
     result = blend(values)
     return result.like(is_mask=True) if isinstance(result, Rows) else result
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #676e243d
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #05956629
 def names_in(
     value: Any,  # a text or a list of texts
 ) -> list[str] | None:  # the names; None if they are not all known
@@ -431,7 +432,7 @@ def without_columns(
     only = table.only - names if table.only is not None else None
     return table.like(columns={name: {} if name in names else taint for name, taint in table.columns.items()} | dict.fromkeys(names, {}), only=only, name="")
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #83f49926
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #1a34e2ca
 def set_column(
     table: Rows,  # a table, changed in place
     names: list[str] | None,  # the columns that are set; None if they are not known
@@ -451,7 +452,7 @@ def set_column(
     if table.only is not None:
         table.only = table.only | frozenset(names)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #dfb1f021
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #dee0752d
 @walks(ast.Subscript)
 def _subscript(run, node):
     base = evaluate(run, node.value)
@@ -491,7 +492,7 @@ def subscript(
         return next((part for part in base.parts), base)
     return None
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #00bc89d7
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #9f946b10
 def _item(
     base: Seq,  # a list
     key: Any,  # a position or a slice
@@ -523,7 +524,7 @@ def _slice(run, node):
     backward = isinstance(step, Const) and isinstance(step.value, int) and step.value < 0
     return Slice(node.lower is None and node.upper is None and node.step is None, backward)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #1c50893d
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #c428b057
 def _part_of_table(
     run: Run,  # the walk
     base: Rows,  # a table
@@ -559,7 +560,7 @@ def choose(
     names = names_in(key)
     return Columns(frozenset(names) if names is not None else None, key.without if isinstance(key, Columns) else frozenset(), chosen)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #0c763d17
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #a4b828a0
 def take_rows(
     run: Run,  # the walk
     base: Rows,  # a table
@@ -608,7 +609,7 @@ def _columns_at(
     found.cut_from = cut
     return found
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #487ae591
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #9ca380a3
 def christen(
     run: Run,  # the walk
     name: str,  # a variable
@@ -643,7 +644,7 @@ def christen(
 
 MEET_HOOK: list[Callable] = []  # looks whether rows of a part carry events that they should not know
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #7835bbc6
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #c9b9233b
 def assign(
     run: Run,  # the walk
     target: ast.AST,  # what is assigned to
@@ -688,7 +689,7 @@ def _unpack(
             found = value if isinstance(value, (Stat, Score, Thing)) else None
         assign(run, target, found)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #5f7ca46a
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #502a214a
 def _assign_item(
     run: Run,  # the walk
     target: ast.Subscript,  # the target
@@ -712,7 +713,7 @@ def _assign_item(
     elif isinstance(base, Thing):
         base.held.append(value)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #66a51f65
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #9c27e8d9
 @walks(ast.Assign, table=STATEMENTS)
 def _assign(run, node):
     value = evaluate(run, node.value)
@@ -734,7 +735,7 @@ def _augmented(run, node):
         return
     assign(run, node.target, blend([before, value]))
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #25bbf811
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #c517956e
 @walks(ast.FunctionDef, ast.AsyncFunctionDef, table=STATEMENTS)
 def _function(run, node):
     run.scope.values[node.name] = Function(node, run.scope, (run.file, run.cell))
@@ -776,7 +777,7 @@ def _import_from(run, node):
         found = inside.find(alias.name) if inside else None
         run.scope.values[alias.asname or alias.name] = found if found is not None else Named(f"{module}.{alias.name}" if module else alias.name)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #7acf0915
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #ed94f397
 def library_module(
     run: Run,  # the walk
     dotted: str,  # a module's full name
@@ -802,7 +803,7 @@ def library_module(
     run.scope, run.cell, run.file = before
     return scope
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #325c303d
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #4f6c430b
 def _branches(
     run: Run,  # the walk
     *bodies: list[ast.stmt],  # branches, of which one runs
@@ -861,7 +862,7 @@ def _with(run, node):
 def _while(run, node):
     _repeat(run, node, [None, None], None)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #3cf8f1c5
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #d23ab423
 def items_of(
     value: Any,  # what is iterated
 ) -> list[Any]:  # what a pass may get; at most 40
@@ -911,7 +912,7 @@ def _repeat(
 def _for(run, node):
     _repeat(run, node, items_of(evaluate(run, node.iter)), node.target)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #86b60db7
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #754cab09
 @walks(ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 def _comprehension(run, node):
     generator = node.generators[0]

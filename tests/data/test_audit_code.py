@@ -259,3 +259,10 @@ def test_the_verdicts_that_the_guide_tells(text, verdict):
 ])  # fmt: skip
 def test_code_as_it_is_found_in_the_wild(text, rules):
     assert [rule for rule, _ in standing(text)] == rules
+
+
+def test_a_test_set_that_is_read_for_each_setting_is_noted():
+    text = ("a, b, c, d = train_test_split(df.drop(columns='y'), df['y'])\nfor strength in [0.1, 1, 10]:\n    m = LogisticRegression(C=strength).fit(a, c)\n    print(m.score(b, d))")
+    note, = audit_source(HEAD + text)
+    assert not note.stands and note.rule == "tuned-on-test" and "each setting" in note.what
+    assert not audit_source(HEAD + text.replace("C=strength", "C=1"))
