@@ -144,7 +144,7 @@ def _compare_numbers(old: ColumnProfile, new: ColumnProfile, item: ColumnContrac
         return [Change(old.name, change, *words, outside or factor == -1 or not 0.2 < factor < 5)]
     return [Change(old.name, "outside the range allowed", _range_words(old), _range_words(new), True)] if outside else []
 
-
+# %% ../../nbs/lib/data/compare.ipynb #52e6b438
 def _compare_values(old: ColumnProfile, new: ColumnProfile, item: ColumnContract) -> list[Change]:
     "Compare categories: new ones are a fact, a vanished one may be chance."
     known = set(item.values or []) or (set(old.values) if old.values is not None and len(old.values) <= 50 else set())

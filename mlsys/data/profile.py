@@ -92,9 +92,16 @@ class KeyCheck:
             self._merge()
         return self.possible and self.rows > 1
 
-# %% ../../nbs/lib/data/profile.ipynb #96bb3490
-class ColumnTally:
-    "Count what a column holds, piece by piece."
+# %% ../../nbs/lib/data/profile.ipynb #85b02d04
+def _number_text(
+    value: float,  # a number
+) -> str:
+    "Write a number as text, whole ones without a point."
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+# %% ../../nbs/lib/data/profile.ipynb #d9fbb2f8
+class _Tally:
+    "What a column holds so far, and how to count on."
 
     def __init__(self, name: str, decimal: str = ""):
         custom = {",": COMMA_NUMBER, ".": GROUPED_NUMBER}.get(decimal, NUMBER)
@@ -103,27 +110,6 @@ class ColumnTally:
         self.low = self.high = self.low_time = self.high_time = self.last = None
         self.values, self.others, self.kind = Counter(), Counter(), ""
         self.whole, self.rising, self.key = True, True, KeyCheck()
-
-    def add(self, column: Any) -> None:  # column: a pyarrow array
-        "Count a piece."
-        import pyarrow
-
-        self.rows, self.missing = self.rows + len(column), self.missing + column.null_count
-        column = column.drop_null()
-        if len(column) == 0:
-            return
-        kinds = pyarrow.types
-        if kinds.is_string(column.type) or kinds.is_large_string(column.type):
-            self._add_text(column)
-        elif kinds.is_boolean(column.type):
-            self.kind = "bool"
-            self._count(column.cast(pyarrow.string()), None)
-        elif kinds.is_temporal(column.type):
-            self.kind = "time"
-            self._add_time(column.cast(pyarrow.timestamp("us"), safe=False))
-        else:
-            self.kind = "float" if kinds.is_floating(column.type) or self.kind == "float" else "int"
-            self._add_number(column)
 
     def _count(self, values: Any, counts: Any) -> tuple[Any, np.ndarray]:
         "Count values by name while there are few, and return them with their counts."
@@ -135,6 +121,25 @@ class ColumnTally:
             self.values.update(dict(zip(values.to_pylist(), counts.tolist(), strict=True)))
             self.values = self.values if len(self.values) <= MAX_VALUES else None
         return values, np.ones(len(values), dtype="int64") if counts is None else counts
+
+    def _range(self, numbers: np.ndarray) -> None:
+        "Widen the range of numbers."
+        finite = numbers[np.isfinite(numbers)]
+        if len(finite):
+            low, high = finite.min().item(), finite.max().item()
+            self.low, self.high = min(low, low if self.low is None else self.low), max(high, high if self.high is None else self.high)
+
+    def _follow(self, column: Any) -> None:
+        "Watch whether texts that may be times never go back."
+        from pyarrow import compute
+
+        back = compute.any(compute.less(column.slice(1), column.slice(0, len(column) - 1))).as_py()
+        self.rising = not back and not (self.last is not None and column[0].as_py() < self.last)
+        self.last = column[len(column) - 1].as_py()
+
+# %% ../../nbs/lib/data/profile.ipynb #f66b3b94
+class _TextTally(_Tally):
+    "Count pieces of text."
 
     def _add_text(self, column: Any) -> None:
         "Count a piece of text: numbers, dates and the rest apart."
@@ -165,14 +170,6 @@ class ColumnTally:
         if len(self.others) <= MAX_VALUES:
             self.others.update(dict(zip(rest.filter(other).to_pylist()[: 2 * MAX_VALUES], counts[other].tolist(), strict=False)))
 
-    def _follow(self, column: Any) -> None:
-        "Watch whether texts that may be times never go back."
-        from pyarrow import compute
-
-        back = compute.any(compute.less(column.slice(1), column.slice(0, len(column) - 1))).as_py()
-        self.rising = not back and not (self.last is not None and column[0].as_py() < self.last)
-        self.last = column[len(column) - 1].as_py()
-
     def _add_numbers_in_text(self, values: Any, counts: np.ndarray) -> None:
         "Count numbers that are written as text."
         from pyarrow import compute
@@ -188,12 +185,30 @@ class ColumnTally:
         self.key.drop(not self.whole)  # a measured quantity is no key, whether or not it repeats
         self._range(plain.to_numpy(zero_copy_only=False).astype("float64"))
 
-    def _range(self, numbers: np.ndarray) -> None:
-        "Widen the range of numbers."
-        finite = numbers[np.isfinite(numbers)]
-        if len(finite):
-            low, high = finite.min().item(), finite.max().item()
-            self.low, self.high = min(low, low if self.low is None else self.low), max(high, high if self.high is None else self.high)
+# %% ../../nbs/lib/data/profile.ipynb #e2c12e9b
+class ColumnTally(_TextTally):
+    "Count what a column holds, piece by piece."
+
+    def add(self, column: Any) -> None:  # column: a pyarrow array
+        "Count a piece."
+        import pyarrow
+
+        self.rows, self.missing = self.rows + len(column), self.missing + column.null_count
+        column = column.drop_null()
+        if len(column) == 0:
+            return
+        kinds = pyarrow.types
+        if kinds.is_string(column.type) or kinds.is_large_string(column.type):
+            self._add_text(column)
+        elif kinds.is_boolean(column.type):
+            self.kind = "bool"
+            self._count(column.cast(pyarrow.string()), None)
+        elif kinds.is_temporal(column.type):
+            self.kind = "time"
+            self._add_time(column.cast(pyarrow.timestamp("us"), safe=False))
+        else:
+            self.kind = "float" if kinds.is_floating(column.type) or self.kind == "float" else "int"
+            self._add_number(column)
 
     def _add_number(self, column: Any) -> None:
         "Count a piece of numbers."
@@ -241,13 +256,6 @@ class ColumnTally:
             self.name, kind if present else "empty", self.rows, self.missing, low, high, None if self.values is None else dict(self.values),
             self.numbers, self.times, self.dates, dict(self.others.most_common(MAX_VALUES)), self.n_others, self.numbers > 0 and self.whole,
             kind in ("int", "text") and self.key.result(), kind == "time" and self.rising and present > 1, self.low_time, self.high_time, self.codes, self.max_length, quantiles if numeric else {})
-
-
-def _number_text(
-    value: float,  # a number
-) -> str:
-    "Write a number as text, whole ones without a point."
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 # %% ../../nbs/lib/data/profile.ipynb #b93e92d7
 @dataclass(frozen=True)
