@@ -9,7 +9,14 @@ import pytest
 from conftest import REPO, run
 
 from mlsys.core import ConfigError, LeakageError
-from mlsys.data.audit_report import check_report, info_sheet, make_report, read_acceptances, to_json, to_markdown
+from mlsys.data.audit_report import (
+    check_report,
+    info_sheet,
+    make_report,
+    read_acceptances,
+    to_json,
+    to_markdown,
+)
 from mlsys.data.audit_table import audit_table
 from mlsys.data.finding import Finding
 from mlsys.data.roles import Roles
