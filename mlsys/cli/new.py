@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['new', 'upgrade']
 
-# %% ../../nbs/lib/cli/new.ipynb #7394c930
+# %% ../../nbs/lib/cli/new.ipynb #fd3dbe20
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ import typer
 from .command import app
 from ..core import ConfigError, explain, project_root
 
-# %% ../../nbs/lib/cli/new.ipynb #a443643e
+# %% ../../nbs/lib/cli/new.ipynb #79e6c65b
 def _at_terminal() -> bool:
     "Say whether a person can be asked."
     return sys.stdin.isatty() and sys.stdout.isatty()
@@ -38,7 +39,7 @@ def _split(text: str | None) -> list[str] | None:
     parts = [part.replace("\0", ",").strip() for part in text.replace("\\,", "\0").split(",")]
     return [part for part in parts if part and part.lower() != "none"]
 
-# %% ../../nbs/lib/cli/new.ipynb #e56548d1
+# %% ../../nbs/lib/cli/new.ipynb #a18f71e8
 def _show(plan, folder: Path) -> None:
     "Print the plan, one screen."
     from rich.console import Console
@@ -67,7 +68,7 @@ def _large(path: Path, yes: bool) -> None:
         raise ConfigError(explain("--data", f"{size / (1 << 30):.1f} GB", "at most 1 GB without a word from you", f"{words}. Say --yes if there is room."))
     typer.confirm(f"{words}. Go on?", abort=True)
 
-# %% ../../nbs/lib/cli/new.ipynb #50bc82fa
+# %% ../../nbs/lib/cli/new.ipynb #54036d62
 @app.command()
 def new(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make; it must be new, or empty.", show_default=False)],
@@ -99,7 +100,8 @@ def new(
     refuse_folder(folder)
     for option, path in (("--data", data), ("--test", test)):
         if path is not None and not path.exists():
-            raise ConfigError(explain(option, str(path), "a file or a folder that exists"))
+            server = str(path).startswith(("postgres:", "postgresql:"))
+            raise ConfigError(explain(option, str(path), "a file or a folder that exists", "Pull a snapshot of a server first: mlsys data pull." if server else ""))
     _large(data, yes)
     asking = _at_terminal() and not yes
     plan = make_plan(
@@ -110,9 +112,9 @@ def new(
     if asking:
         typer.confirm("Make it?", default=True, abort=True)
     make_project(folder, plan, typer.echo, also=[write_readme])
-    typer.echo(f"Made {folder}. What an error costs is a placeholder: conf/objective/{plan.name}.yaml is yours to fill in.\nNext: cd {folder} && make repro")
+    typer.echo(f"Made {folder}. What an error costs is a placeholder: conf/objective/{plan.name}.yaml is yours to fill in.\nNext: cd {shlex.quote(str(folder))} && make repro")
 
-# %% ../../nbs/lib/cli/new.ipynb #10e62df8
+# %% ../../nbs/lib/cli/new.ipynb #a782076b
 @app.command()
 def upgrade():
     """Bring the files of a newer mlsys into a project; what you have touched is left alone.

@@ -7,7 +7,7 @@ __all__ = ['WORDS', 'AGES', 'LABELS', 'plain_words', 'Facts', 'facts_of', 'Candi
            'propose_positive', 'propose_time', 'propose_order', 'propose_entity', 'propose_sensitive', 'age_groups',
            'propose_excluded', 'Proposal', 'propose_roles']
 
-# %% ../../nbs/lib/data/propose.ipynb #f2ed32ed
+# %% ../../nbs/lib/data/propose.ipynb #a867ba10
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ import pandas as pd
 from ..core import ConfigError
 from .contract import as_text, parse_time
 
-# %% ../../nbs/lib/data/propose.ipynb #c82f338a
+# %% ../../nbs/lib/data/propose.ipynb #58eaed24
 WORDS = {
     "target": """target label labels class y outcome response ziel zielgrosse zielvariable klasse ergebnis cible etiquette classe resultat objetivo etiqueta clase resultado
         bersaglio etichetta esito alvo rotulo doel doelvariabele klasse uitkomst cel klasa wynik mal utfall цель метка класс 目标 标签 类别 目的変数 ラベル クラス""",
@@ -46,7 +46,7 @@ WORDS = {
 }
 AGES = set("age alter edad eta idade leeftijd wiek alder возраст 年龄 年齢".split())
 
-# %% ../../nbs/lib/data/propose.ipynb #23b94026
+# %% ../../nbs/lib/data/propose.ipynb #991e6d70
 def plain_words(
     name: str,  # a column's name
 ) -> list[str]:
@@ -58,7 +58,7 @@ def plain_words(
 
 _WORDS = {part: {word for text in words.split() for word in plain_words(text)} for part, words in WORDS.items()}
 
-# %% ../../nbs/lib/data/propose.ipynb #24f67de4
+# %% ../../nbs/lib/data/propose.ipynb #a4a5a890
 @dataclass(frozen=True)
 class Facts:
     "What a proposal needs to know of one column."
@@ -80,6 +80,7 @@ class Facts:
         "Say whether the name holds a word of a part, or a compound with one of five letters or more (Antragsdatum)."
         long = tuple(word for word in _WORDS[part] if len(word) >= 5)
         names = [*self.words, "".join(self.words)]
+        names += [re.sub("([aou])e", r"\1", name) for name in names]  # Kuendigung is Kündigung
         return any(name in _WORDS[part] or name.endswith(long) or name.startswith(long) for name in names)
 
     @property
@@ -88,7 +89,7 @@ class Facts:
         last = self.words[-1] if self.words else ""
         return last in _WORDS["key"] or last.endswith(("nummer", "numero", "number")) or (last.endswith("id") and last[:-2] in _WORDS["entity"])
 
-# %% ../../nbs/lib/data/propose.ipynb #cf10e86a
+# %% ../../nbs/lib/data/propose.ipynb #d1563c3e
 def _kind(
     column: pd.Series,  # any column
 ) -> str:
@@ -119,7 +120,7 @@ def _reads_as_time(
         return False
     return True
 
-# %% ../../nbs/lib/data/propose.ipynb #43587f3f
+# %% ../../nbs/lib/data/propose.ipynb #c71acd47
 def facts_of(
     table: pd.DataFrame,  # any table
 ) -> list[Facts]:
@@ -140,7 +141,7 @@ def facts_of(
         ))
     return found
 
-# %% ../../nbs/lib/data/propose.ipynb #bf23b26f
+# %% ../../nbs/lib/data/propose.ipynb #e6580913
 @dataclass(frozen=True)
 class Candidate:
     "One column for one part."
@@ -177,7 +178,7 @@ def _choice(part: str, scored: Iterable[tuple[str, float, list[str]]], **limits:
     made = [Candidate(name, round(min(score, 1.0), 2), "; ".join(reasons)) for name, score, reasons in scored if reasons and score > 0]
     return Choice(part, sorted(made, key=lambda item: -item.score), **limits)
 
-# %% ../../nbs/lib/data/propose.ipynb #e7b8c272
+# %% ../../nbs/lib/data/propose.ipynb #002f1e76
 LABELS = [({"yes", "true", "1", "y", "t", "bad", "default", "defaulted", "churn", "churned", "fraud", "spam", "positive", "pos", "sick", "failed", "failure", "lost", "ja", "oui", "si", "sim", "tak",
             "да", "是", "はい"},
            {"no", "false", "0", "-1", "n", "f", "good", "paid", "stayed", "ham", "negative", "neg", "healthy", "ok", "won", "nein", "non", "nao", "nee", "nie", "нет", "否", "いいえ"})]
@@ -195,7 +196,7 @@ def _is_key(item: Facts) -> bool:
     return item.is_sequence or (item.n_values == item.n_rows > 20 and item.kind in ("text", "whole") and (named or item.kind == "text")) \
         or (named and item.kind in ("text", "whole") and item.n_values > 1000)
 
-# %% ../../nbs/lib/data/propose.ipynb #003c61e9
+# %% ../../nbs/lib/data/propose.ipynb #36c8c43b
 def _score_target(item: Facts, nameless: bool) -> tuple[str, float, list[str]]:
     "Say how much a column looks like an outcome."
     if item.n_values < 2 or item.kind == "time" or _is_key(item) or (item.kind == "text" and item.n_values > 50):
@@ -225,7 +226,7 @@ def _score_target(item: Facts, nameless: bool) -> tuple[str, float, list[str]]:
         score, reasons = score - 0.2, [*reasons, f"but {item.missing / item.n_rows:.0%} of it is missing"]
     return item.name, score, reasons
 
-# %% ../../nbs/lib/data/propose.ipynb #579c5c08
+# %% ../../nbs/lib/data/propose.ipynb #375cf18d
 def propose_target(
     facts: Sequence[Facts],  # what `facts_of` returns
 ) -> Choice:
@@ -238,7 +239,7 @@ def propose_target(
             scored[name] = (score - 0.2, [*reasons, f"but it seems to be a detail of {whole}"])
     return _choice("target", ((name, *item) for name, item in scored.items()), enough=0.5, lead=0.1)
 
-# %% ../../nbs/lib/data/propose.ipynb #cc7fedea
+# %% ../../nbs/lib/data/propose.ipynb #04bafbf3
 def propose_positive(
     column: pd.Series,  # a target with two values
 ) -> tuple[str, str]:  # the label, and why
@@ -253,7 +254,7 @@ def propose_positive(
     rarer = labels[-1]
     return rarer, f"the rarer outcome, {counts.iloc[-1] / counts.sum():.1%} of the rows"
 
-# %% ../../nbs/lib/data/propose.ipynb #e239ce36
+# %% ../../nbs/lib/data/propose.ipynb #101b1d1d
 def _score_time(item: Facts) -> tuple[str, float, list[str]]:
     "Say how much a column looks like the time of the decision."
     if item.kind != "time" or item.n_values < 2 or item.missing:
@@ -286,7 +287,7 @@ def propose_order(
             return item.name, f"`{item.name}` {'never falls' if item.falls == 0 else 'hardly ever falls'} from row to row, and its name is that of a time"
     return "", ""
 
-# %% ../../nbs/lib/data/propose.ipynb #9d647f4e
+# %% ../../nbs/lib/data/propose.ipynb #504a1c3e
 def _score_entity(item: Facts) -> tuple[str, float, list[str]]:
     "Say how much a column looks like somebody who returns."
     if item.kind not in ("text", "whole") or item.missing or item.n_values < 10 or item.n_values >= item.n_rows or item.is_sequence:
@@ -305,7 +306,7 @@ def propose_entity(
     "Say which columns may name who returns."
     return _choice("entity", map(_score_entity, facts), enough=0.55, lead=0.1)
 
-# %% ../../nbs/lib/data/propose.ipynb #e873a72a
+# %% ../../nbs/lib/data/propose.ipynb #c2d5ee70
 _ORIGINS = {"white", "black", "asian", "hispanic", "latino", "caucasian", "african", "indian", "native", "pacific"}
 _COLOURS = {"red", "blue", "green", "grey", "gray", "silver", "yellow", "brown", "orange"}
 _SEXES = {"male", "female", "man", "woman", "men", "women", "mann", "frau", "mannlich", "weiblich", "homme", "femme", "hombre", "mujer", "maschio", "femmina", "homem", "mulher"}
@@ -335,7 +336,7 @@ def age_groups(
     quoted = '"' + name.replace('"', '""') + '"'
     return f"{new} = CASE WHEN {quoted} < 30 THEN 'under 30' WHEN {quoted} < 45 THEN '30 to 44' WHEN {quoted} < 60 THEN '45 to 59' ELSE '60 or over' END"
 
-# %% ../../nbs/lib/data/propose.ipynb #0749494a
+# %% ../../nbs/lib/data/propose.ipynb #cdb766e9
 def propose_excluded(
     facts: Sequence[Facts],  # what `facts_of` returns
     taken: Iterable[str] = (),  # columns that have a part already
@@ -345,7 +346,7 @@ def propose_excluded(
     reason = {True: "a running number", False: "a key: it names, it does not measure"}
     return {item.name: reason[item.is_sequence] for item in facts if item.name not in taken and _is_key(item)}
 
-# %% ../../nbs/lib/data/propose.ipynb #b2c3cd0a
+# %% ../../nbs/lib/data/propose.ipynb #83b9e904
 @dataclass(frozen=True)
 class Proposal:
     "Who plays which part, as far as the table shows it."

@@ -6,7 +6,7 @@
 __all__ = ['FORMS', 'LARGE', 'SAMPLE', 'Ask', 'safe_name', 'library_of', 'safe_file', 'date_forms', 'Reading', 'read_as_it_comes',
            'Plan', 'candidates_text', 'refuse', 'make_plan']
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #ee6f3b76
+# %% ../../nbs/lib/pipeline/plan.ipynb #4dec9452
 import keyword
 import re
 import sys
@@ -40,7 +40,7 @@ from ..data.source import read_source, sample_source, source_files
 from ..data.target import resolve_problem
 from ..data.text import TextReader
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #ef14d6a8
+# %% ../../nbs/lib/pipeline/plan.ipynb #6b9fe713
 def safe_name(
     text: str,  # any text
     fallback: str = "table",  # what to use where nothing is left
@@ -69,7 +69,7 @@ def safe_file(
     kept = [suffix for suffix in suffixes if re.fullmatch(r"\w{1,10}", suffix, re.ASCII)]
     return ".".join([re.sub(r"[^A-Za-z0-9_-]+", "_", unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()).strip("_") or "table", *kept])
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #0426f4fa
+# %% ../../nbs/lib/pipeline/plan.ipynb #02373567
 FORMS = [f"{day}{clock}" for day in ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%b %d, %Y")
          for clock in ("", " %H:%M", " %H:%M:%S")]
 
@@ -91,7 +91,7 @@ def date_forms(
             (one if len(fits) == 1 else several)[str(name)] = fits[0] if len(fits) == 1 else fits
     return one, several
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #c42e623c
+# %% ../../nbs/lib/pipeline/plan.ipynb #703993e7
 @dataclass
 class Reading:
     "How a file is to be read, what came of it, and what was noticed."
@@ -117,7 +117,7 @@ def _unique_names(names: Sequence[str]) -> list[str]:
         made.append(new)
     return made
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #c6e0a08f
+# %% ../../nbs/lib/pipeline/plan.ipynb #0a38999c
 def _names_repeat(path: Path, dialect: Dialect) -> bool:
     "Say whether the first row is a header in which a name stands twice; values that repeat come back in the rows below."
     if len(set(dialect.first_row)) == len(dialect.first_row):
@@ -151,7 +151,7 @@ def _read_options(path: Path, options: dict[str, Any], has_names: bool | None, n
 
 LARGE, SAMPLE = 1 << 29, 200_000  # bytes from which a source is sampled for the proposals, and the rows of that sample
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #3ab97210
+# %% ../../nbs/lib/pipeline/plan.ipynb #9c9d02bb
 def _profile(path: Path, options: dict[str, Any]) -> tuple[Profile, Callable[[], pd.DataFrame]]:
     "Profile a source, and say how to get its rows once its options are settled."
     if sum(file.stat().st_size for file in source_files(path)) > LARGE and not options["query"]:
@@ -168,7 +168,7 @@ def _oddity_notes(oddities: pd.DataFrame, most: int = 6) -> list[str]:
     words = [f"{row.column}: {row.oddity} ({row.rows:,} rows{': ' + row.examples if row.examples else ''})" for row in ordered.itertuples()]
     return words[:most] + ([f"{len(words) - most} more oddities are listed by `mlsys data infer`"] if len(words) > most else [])
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #2473c047
+# %% ../../nbs/lib/pipeline/plan.ipynb #d4ad52e8
 def read_as_it_comes(
     path: Path,  # the file or folder
     query: str = "",  # one SELECT, as in `read_source`
@@ -195,7 +195,7 @@ def read_as_it_comes(
     notes += [f"{name} holds dates, but {' and '.join(forms[:3])} fit all of them: say which in data.derive" for name, forms in several.items()]
     return Reading(derive_columns(table, derive), as_read, profile, options, derive, notes)
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #4b268670
+# %% ../../nbs/lib/pipeline/plan.ipynb #496f392c
 @dataclass
 class Plan:
     "Every decision that a project needs, each with its reason."
@@ -229,7 +229,7 @@ class Plan:
         shown = ", ".join(self.exclude[:6]) + (f", ... ({len(self.exclude)} in all)" if len(self.exclude) > 6 else "")
         return rows + ([("no input", shown, self.reasons.get("exclude", ""))] if self.exclude else [])
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #e7f9dd5c
+# %% ../../nbs/lib/pipeline/plan.ipynb #072643ae
 def candidates_text(
     choice: Choice,  # what was proposed
     option: str,  # the option that decides, such as `--target`
@@ -262,7 +262,7 @@ def _decide(said: str | None, choice: Choice, option: str, columns: Sequence[str
         return chosen, "you chose it" if chosen else "you said so"
     return "", {"time": "no column holds dates of a decision", "entity": "no column names somebody who returns"}[choice.part]
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #268c03f2
+# %% ../../nbs/lib/pipeline/plan.ipynb #dddb4981
 def _groups_of(table: pd.DataFrame, name: str) -> str:
     "Return the line of `data.derive` that puts a sensitive quantity into groups."
     new = next(made for made in (f"{name}_group", f"{name}_groups") if made not in table.columns)
@@ -287,7 +287,7 @@ def _assess(plan: Plan, names: Sequence[str], table: pd.DataFrame) -> pd.DataFra
         plan.sensitive.append(name)
     return table
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #73b48d5c
+# %% ../../nbs/lib/pipeline/plan.ipynb #308bb335
 def _check_target(plan: Plan, table: pd.DataFrame, said: str | None, problem: str | None) -> None:
     "Decide what kind of outcome it is, and which value a positive decision is right about."
     column = table[plan.target]
@@ -302,6 +302,8 @@ def _check_target(plan: Plan, table: pd.DataFrame, said: str | None, problem: st
         plan.problem, why = resolve_problem(column, problem or "auto")
         plan.reasons["target"] += f"; {plan.problem}: {why}"
     if plan.problem != "binary":
+        if said:
+            raise ConfigError(explain("--positive", said, f"nothing: {plan.target} has {n_labels:,} different values", "It is for an outcome with two values."))
         return
     labels = sorted(set(as_text(column.dropna()).str.strip().str.removesuffix(".")))
     if said:
@@ -314,7 +316,7 @@ def _check_target(plan: Plan, table: pd.DataFrame, said: str | None, problem: st
         plan.positive, why = propose_positive(column)
         plan.reasons["target"] += f"; positive is {plan.positive}: {why}"
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #d6a5d204
+# %% ../../nbs/lib/pipeline/plan.ipynb #b7246c7d
 def make_plan(
     folder: Path,  # the project's folder, for its name
     data: Path,  # the user's file or folder
@@ -334,8 +336,9 @@ def make_plan(
     "Read the file, propose what was not said, and return every decision."
     reading = read_as_it_comes(data, **reading_options)
     table, columns = reading.table, [str(column) for column in reading.table.columns]
-    option = safe_name(name or folder.name)
-    plan = Plan(option, library_of(option), name or folder.name, data, test, reading, derive=list(reading.derive), notes=list(reading.notes))
+    title = name or folder.resolve().name
+    option = safe_name(title)
+    plan = Plan(option, library_of(option), title, data, test, reading, derive=list(reading.derive), notes=list(reading.notes))
     proposal = propose_roles(table)
     for part, said, choice, flag in (("target", target, proposal.target, "--target"), ("time", time, proposal.time, "--time"), ("entity", entity, proposal.entity, "--entity")):
         chosen, plan.reasons[part] = _decide(said, _without(choice, [plan.target, plan.time]), flag, columns, ask)
@@ -356,7 +359,7 @@ def make_plan(
     plan.contract, plan.contract_words = _contract(table, plan)
     return plan
 
-# %% ../../nbs/lib/pipeline/plan.ipynb #967c0c4d
+# %% ../../nbs/lib/pipeline/plan.ipynb #67c31630
 def _without(choice: Choice, taken: Sequence[str]) -> Choice:
     "Return the choice without columns that have a part already."
     return Choice(choice.part, [item for item in choice.candidates if item.column not in taken], choice.enough, choice.lead)

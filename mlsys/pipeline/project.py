@@ -6,7 +6,7 @@
 __all__ = ['yaml_entry', 'data_option', 'constant_cost', 'objective_option', 'environment_record', 'write_files', 'start_history',
            'refuse_folder', 'inside_repository', 'make_project']
 
-# %% ../../nbs/lib/pipeline/project.ipynb #87a4d088
+# %% ../../nbs/lib/pipeline/project.ipynb #647a79df
 import importlib.metadata
 import json
 import os
@@ -14,20 +14,22 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import yaml
 
-from ..core import ConfigError, StageError, atomic_folder, explain, write_text
+from ..core import ConfigError, StageError, explain, write_text
 from .config import compose, write_params
 from .plan import Plan, safe_file
 from .schema import DataConfig, ObjectiveConfig
 from .template import managed_files, template_root, write_record
 
-# %% ../../nbs/lib/pipeline/project.ipynb #c369736f
+# %% ../../nbs/lib/pipeline/project.ipynb #f17ec03b
 def _scalar(value: Any) -> str:
     "Write one plain value as YAML on one line; a text that is more than words stands in quotes."
     if not isinstance(value, str):
@@ -59,9 +61,9 @@ def _neutral(item: Any) -> Any:
     options = item.metadata.get("options")
     if options:
         return "auto" if "auto" in options else options[0]
-    return {"str": "", "bool": False, "int": max(int(item.metadata.get("low", 0)), 0), "float": 0.0}.get(kind.split(" | ")[0], "")
+    return {"str": "", "bool": False, "int": max(int(item.metadata.get("low", 0)), 0), "float": max(float(item.metadata.get("low", 0)), 0.0)}.get(kind.split(" | ")[0], "")
 
-# %% ../../nbs/lib/pipeline/project.ipynb #23457e6c
+# %% ../../nbs/lib/pipeline/project.ipynb #5c89b653
 _DATA_WORDS = {
     "path": "the file in this project, tracked by data.dvc", "query": "one SELECT over the table `source`; empty takes all of it", "delimiter": "of a text file; empty means: find out",
     "columns": "names by position that replace those of the file", "missing_values": "texts that stand for a missing value", "target": "the column to predict",
@@ -69,7 +71,8 @@ _DATA_WORDS = {
     "sensitive": "columns to assess by: whom does the model fail?", "sensitive_as_features": "true lets the model decide by them", "exclude": "columns that are no inputs: known too late, or naming a row",
     "derive": "columns to add or replace: name = SQL expression", "contract": "what the table promises", "label_delay_days": "days from a decision until its outcome is known: please fill in",
     "rows_in_time_order": "true where the rows stand in time order although no column says when", "has_header": "of a text file: the first row holds names",
-    "problem": "binary, multiclass, regression, or auto to find out", "encoding": "of a text file; empty means: find out", "openml": "a name on OpenML, used where path is empty",
+    "problem": "binary, multiclass, regression, or auto to find out", "encoding": "of a text file; empty means: find out", "decimal": "of a text file: the sign before decimals; empty means: find out",
+    "on_violation": "stop, or quarantine: set rows aside that break the contract", "max_quarantined": "share of rows that may be set aside", "openml": "a name on OpenML, used where path is empty",
     "test_path": "a test file that comes with the table",
 }
 
@@ -84,14 +87,14 @@ def data_option(
     known = {
         "name": plan.name, "path": path, "test_path": test_path, "openml_version": 1, "target": plan.target, "positive_label": plan.positive, "time": plan.time, "group": plan.entity,
         "sensitive": plan.sensitive, "exclude": plan.exclude, "derive": plan.derive, "contract": f"conf/contract/{plan.name}.yaml", "rows_in_time_order": plan.rows_in_time_order,
-        "problem": plan.problem, **{key: options[key] for key in ("query", "encoding", "delimiter", "has_header", "columns", "missing_values") if key in options},
+        "problem": plan.problem, "max_quarantined": 0.05, **{key: options[key] for key in ("query", "encoding", "delimiter", "has_header", "columns", "missing_values") if key in options},
     }
     lines = [f"# {plan.title}: which column plays which part. Proposed by `mlsys new`; every line is yours to change, then run `mlsys compose`."]
     lines += [f"# {part}: {why}" for part, why in plan.reasons.items() if why]
     lines += [yaml_entry(item.name, known.get(item.name, _neutral(item)), _DATA_WORDS.get(item.name, "")) for item in fields(DataConfig)]
     return "\n".join(line.replace("\n", " ") if line.startswith("#") else line for line in lines) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #50767dbd
+# %% ../../nbs/lib/pipeline/project.ipynb #1f496962
 def _round(value: float) -> float:
     "Round to two significant digits."
     return float(f"{value:.2g}")
@@ -108,6 +111,16 @@ def constant_cost(
     return float((1 - shares.iloc[0]) * 1000)
 
 
+_OBJECTIVE_WORDS = {
+    "tolerance": "cost per 1,000 decisions that a simpler model may lose: one percent of what the best constant costs", "unit": "of the costs below, such as EUR",
+    "cost_true_positive": "of a right positive decision; a benefit is negative", "cost_false_positive": "of a false alarm", "cost_false_negative": "of a miss",
+    "cost_true_negative": "of a right negative decision", "cost_under": "of one unit of estimating too low", "cost_over": "of one unit of estimating too high",
+    "class_costs": "lines ACTUAL -> PREDICTED = COST; a pair that is not named costs 1", "business_figure": "the figure in your books that the cost stands for, in words",
+    "plain_rule": "what is done today, as SQL over the columns; empty where nothing is", "decisions_per_year": "a guess: how many answers are needed?",
+    "model_cost_per_year": "to run, watch, retrain and answer for a model", "model_build_cost": "once", "horizon_years": "over which the building is spread",
+    "rule_cost_per_year": "to keep a plain rule", "max_latency_us": "what 99 of 100 answers may take; 0 is no limit", "max_bytes": "of the model's file; 0 is no limit",
+    "max_compute_us": "processor time per answer; 0 is no limit",
+}
 _OBJECTIVE_TEXT = """# {title}: what the decision is for, and what an error costs. A PLACEHOLDER that only you can fill in: every error costs one here.
 # With real costs the threshold, the choice of the model and the verdict "is it worth it?" mean something. Then run `mlsys compose` and `make repro`.
 """
@@ -119,7 +132,7 @@ _GATES = {
     "regression": (["latency_p99_us <= 1000000"], ["saving_per_1000 >= 0       # not worse than always naming the same number"]),
 }
 
-# %% ../../nbs/lib/pipeline/project.ipynb #beced9e7
+# %% ../../nbs/lib/pipeline/project.ipynb #5dd8408a
 def objective_option(
     plan: Plan,  # the decisions
 ) -> str:
@@ -129,14 +142,13 @@ def objective_option(
     known = {"statement": f"{outcome} Please say what is decided with the answer, for whom, and what an error means to them.", "unit": "errors" if plan.problem != "regression" else f"units of {plan.target}",
              "cost_false_positive": 1.0, "cost_false_negative": 1.0, "cost_under": 1.0, "cost_over": 1.0, "tolerance": _round(constant_cost(plan) / 100)}
     gates, stricter = _GATES[plan.problem]
-    words = {"tolerance": "cost per 1,000 decisions that a simpler model may lose: one percent of what the best constant costs", "unit": "of the costs below, such as EUR",
-             "cost_true_positive": "of a right positive decision; a benefit is negative", "cost_false_positive": "of a false alarm", "cost_false_negative": "of a miss",
-             "cost_true_negative": "of a right negative decision", "cost_under": "of one unit of estimating too low", "cost_over": "of one unit of estimating too high"}
-    lines = [yaml_entry(item.name, gates if item.name == "gates" else known.get(item.name, _neutral(item)), words.get(item.name, "")) for item in fields(ObjectiveConfig) if item.name != "gates"]
+    others = {"binary": ("cost_under", "cost_over", "class_costs"), "multiclass": ("cost_",), "regression": ("cost_true", "cost_false", "class_costs")}[plan.problem]
+    lines = [yaml_entry(item.name, known.get(item.name, _neutral(item)), _OBJECTIVE_WORDS.get(item.name, "")) for item in fields(ObjectiveConfig)
+             if item.name != "gates" and not item.name.startswith(others)]
     lines.append(yaml_entry("gates", gates, "what a model must reach; these hold for any sane model, so write your own before you look at results"))
     return _OBJECTIVE_TEXT.format(title=plan.title.replace("\n", " ")) + "\n".join([*lines, *(f"#  - {line}" for line in stricter)]) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #24265ba4
+# %% ../../nbs/lib/pipeline/project.ipynb #186dc89a
 def environment_record() -> str:
     "Return the versions of everything that the installed mlsys needs, one a line."
     from packaging.requirements import Requirement
@@ -161,7 +173,7 @@ def environment_record() -> str:
     head = [f"# The versions with which mlsys {mine} made this project. mlsys is installed from its repository, never from an index by this name."]
     return "\n".join([*head, *(f"{name}=={version}" for name, version in sorted(versions.items()))]) + "\n"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #5fb362c0
+# %% ../../nbs/lib/pipeline/project.ipynb #b12ec117
 def _fill(text: str, values: Mapping[str, str]) -> str:
     "Put values in place of {{name}}."
     for key, value in values.items():
@@ -183,6 +195,14 @@ def _write_own(root: Path, plan: Plan, source: Path) -> None:
             write_text(root / target, _fill(text, quoted))
 
 
+def _write_index(root: Path, library: str) -> None:
+    "Write the index of the package's names, as `nbdev_export` does: its line breaks depend on the package's name."
+    settings = {"branch": "main", "doc_baseurl": "/", "doc_host": "https://example.com", "git_url": f"https://example.com/{library}", "lib_path": library}
+    names = {f"{library}.feature": {f"{library}.feature.share": ("lib/feature.html#share", f"{library}/feature.py")}}
+    text = pformat({"syms": names, "settings": settings}, width=140, indent=2, compact=True)
+    write_text(root / library / "_modidx.py", f"# Autogenerated by nbdev\n\nd = {text}\n")
+
+# %% ../../nbs/lib/pipeline/project.ipynb #954a137f
 def _copy(source: Path, folder: Path) -> str:
     "Copy a file or a folder of files into the project; return its path there."
     target = folder / safe_file(source)
@@ -193,7 +213,7 @@ def _copy(source: Path, folder: Path) -> str:
         shutil.copyfile(source, target)
     return f"{folder.name}/{target.name}"
 
-# %% ../../nbs/lib/pipeline/project.ipynb #35309c5d
+# %% ../../nbs/lib/pipeline/project.ipynb #72644a64
 def write_files(
     root: Path,  # the project's folder
     plan: Plan,  # the decisions
@@ -206,6 +226,7 @@ def write_files(
         (root / name).write_bytes(content)
     write_record(root, files, plan.name, plan.library)
     _write_own(root, plan, source)
+    _write_index(root, plan.library)
     path = _copy(plan.source, root / "data")
     test_path = _copy(plan.test, root / "data") if plan.test else ""
     write_text(root / "conf" / "data" / f"{plan.name}.yaml", data_option(plan, path, test_path))
@@ -216,7 +237,7 @@ def write_files(
     write_text(root / ".mlsys" / "local.mk", f"MADE_BY := {mine if mine.is_file() else shutil.which('mlsys') or ''}\n")
     write_params(compose((), root), root)
 
-# %% ../../nbs/lib/pipeline/project.ipynb #fb6e5b57
+# %% ../../nbs/lib/pipeline/project.ipynb #3adc2ecf
 def _call(root: Path, *command: str, must: bool = True) -> subprocess.CompletedProcess:
     "Run a command in the project; raise with its own words if it fails and must not."
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "GIT_TERMINAL_PROMPT": "0"}
@@ -231,7 +252,7 @@ def _dvc(root: Path, *arguments: str) -> None:
     "Run DVC of this environment."
     _call(root, sys.executable, "-m", "dvc", *arguments)
 
-# %% ../../nbs/lib/pipeline/project.ipynb #b4782920
+# %% ../../nbs/lib/pipeline/project.ipynb #aa7a711a
 def start_history(
     root: Path,  # the new project's folder
     inside: bool = False,  # it lies inside a repository already
@@ -261,7 +282,7 @@ def start_history(
     _call(root, git, "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null", "commit", "--quiet", "-m", f"Begin with mlsys {mlsys.__version__}")
     return ["git and DVC are set up, and the first commit is made"]
 
-# %% ../../nbs/lib/pipeline/project.ipynb #bbd98770
+# %% ../../nbs/lib/pipeline/project.ipynb #a8698349
 def refuse_folder(
     folder: Path,  # where the project shall be
 ) -> None:
@@ -274,8 +295,7 @@ def inside_repository(
     folder: Path,  # a folder that may not exist yet
 ) -> bool:
     "Say whether a folder lies inside a git repository."
-    there = next(parent for parent in folder.resolve().parents if parent.exists())
-    return bool(shutil.which("git")) and _call(there, "git", "rev-parse", "--is-inside-work-tree", must=False).stdout.strip() == "true"
+    return bool(shutil.which("git")) and _call(_existing(folder.resolve()), "git", "rev-parse", "--is-inside-work-tree", must=False).stdout.strip() == "true"
 
 
 def make_project(
@@ -285,11 +305,31 @@ def make_project(
     also: Sequence[Callable[[Path], Any]] = (),  # called with the folder once its files are there, before the first commit
 ) -> None:
     "Make the project, all of it or nothing."
+    folder = folder.resolve()
     refuse_folder(folder)
     inside = inside_repository(folder)
-    with atomic_folder(folder.resolve()) as scratch:
-        write_files(scratch, plan)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=_existing(folder)) as scratch:
+        made = Path(scratch) / folder.name
+        made.mkdir()
+        write_files(made, plan)
         for call in also:
-            call(scratch)
-        for text in start_history(scratch, inside):
-            say(text)
+            call(made)
+        said = start_history(made, inside)
+        _place(made, folder)
+    for text in said:
+        say(text)
+
+# %% ../../nbs/lib/pipeline/project.ipynb #ec6c0e85
+def _existing(folder: Path) -> Path:
+    "Return the nearest folder above that exists."
+    return next(parent for parent in folder.parents if parent.exists())
+
+
+def _place(made: Path, folder: Path) -> None:
+    "Move what was made to its place; an empty folder stays the folder that it is, since a terminal may be in it."
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made.rename(folder)
+        return
+    for path in sorted(made.iterdir()):
+        path.rename(folder / path.name)

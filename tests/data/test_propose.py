@@ -24,7 +24,7 @@ def two(one="1", other="0", share=0.3):
 
 @pytest.mark.parametrize(
     "name",
-    ["target", "Class", "isDefault", "churn", "Kündigung", "zahlungsausfall", "défaut", "résilié_fraude", "impago", "frode", "inadimplência", "wanbetaling", "目标", "解約", "fraud_flag", "y"],
+    ["target", "Class", "isDefault", "churn", "Kündigung", "KUENDIGUNG", "zahlungsausfall", "défaut", "résilié_fraude", "impago", "frode", "inadimplência", "wanbetaling", "目标", "解約", "fraud_flag", "y"],
 )
 def test_a_target_is_known_by_its_name(name):
     proposal = propose_roles(table(**{name: two(), "colour": two("a", "b"), "other": two("x", "z")}))

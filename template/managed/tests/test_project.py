@@ -33,15 +33,28 @@ def test_params_are_fresh(params):
 
 def test_the_data_keeps_its_contract(params):
     """The source, read as the pipeline reads it."""
-    from mlsys.data.contract import check_contract, contract_for
+    from mlsys.data.contract import contract_for
+    from mlsys.data.enforce import hold
     from mlsys.data.query import derive_columns
     from mlsys.data.source import read_tables
 
     data = params["data"]
-    options = {key: data[key] for key in ("query", "delimiter", "has_header", "columns", "missing_values", "encoding") if key in data}
+    options = {key: data[key] for key in ("query", "encoding", "delimiter", "has_header", "decimal", "columns", "missing_values")}
     table, _ = read_tables(ROOT / data["path"], data["test_path"] and ROOT / data["test_path"], **options)
     table = derive_columns(table, data["derive"])
-    assert len(check_contract(table, contract_for(table, ROOT / data["contract"]))) == len(table)
+    kept = hold(table, contract_for(table, ROOT / data["contract"])).enforce(data["on_violation"], data["max_quarantined"])
+    assert len(kept.table) + len(kept.quarantined) == len(table)
+
+
+def test_no_finding_is_accepted_in_silence(params):
+    """What the audit found has been mended, or is accepted by name in conf/audit, with a reason."""
+    path = ROOT / "artifacts" / "audit" / "findings.json"
+    assert path.exists(), "the audit has not passed yet: run `make repro`"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    said = [line.partition(" = ") for line in params["audit"]["accept"]]
+    reasons = {name.strip(): reason.strip() for name, _, reason in said}
+    assert report["passed"] and all(reasons.values())
+    assert {finding["name"] for finding in report["findings"] if finding["accepted"]} <= set(reasons)
 
 
 def test_the_pipeline_is_up_to_date():
@@ -60,7 +73,7 @@ def test_the_chosen_model_answers():
     record = json.loads(chosen("model.json").read_text(encoding="utf-8"))
     model = load_model(chosen("model.skops"), record["sha256"])
     rows = pd.read_parquet(ROOT / "artifacts" / "split" / "test.parquet").head(20)
-    roles = Roles.load(ROOT / "artifacts" / "prepare" / "roles.json")
+    roles = Roles.load(ROOT / "artifacts" / "label" / "roles.json")
     columns = dict.fromkeys([*roles.features, *(roles.sensitive if hasattr(model, "sensitive") else [])])
     assert len(model.predict(rows[list(columns)])) == len(rows)
 
