@@ -6,7 +6,7 @@
 __all__ = ['MAX_VALUES', 'ISO_TIME', 'OTHER_DATE', 'ColumnProfile', 'KeyCheck', 'ColumnTally', 'Profile', 'profile_table',
            'profile_source', 'read_as_missing']
 
-# %% ../../nbs/lib/data/profile.ipynb #8fb3a0ae
+# %% ../../nbs/lib/data/profile.ipynb #810d3292
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from .query import plain_types
 from .source import Sampler, join_reports, stream_source
 from .text import COMMA_NUMBER, GROUPED_NUMBER, NUMBER, infer_types, mark_missing
 
-# %% ../../nbs/lib/data/profile.ipynb #5b7082ae
+# %% ../../nbs/lib/data/profile.ipynb #44dc38f5
 MAX_VALUES = 1000  # different values that are listed by name
 ISO_TIME = r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?"
 OTHER_DATE = r"\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})( \d{1,2}:\d{2}(:\d{2})?)?|\d{4}/\d{1,2}/\d{1,2}"
@@ -56,7 +56,7 @@ class ColumnProfile:
         "The share of rows without a value."
         return self.missing / self.rows if self.rows else 0.0
 
-# %% ../../nbs/lib/data/profile.ipynb #c2f6b803
+# %% ../../nbs/lib/data/profile.ipynb #4229074e
 class KeyCheck:
     "Say whether values that come in pieces are all different."
 
@@ -92,7 +92,7 @@ class KeyCheck:
             self._merge()
         return self.possible and self.rows > 1
 
-# %% ../../nbs/lib/data/profile.ipynb #b89f4eb7
+# %% ../../nbs/lib/data/profile.ipynb #96bb3490
 class ColumnTally:
     "Count what a column holds, piece by piece."
 
@@ -198,10 +198,10 @@ class ColumnTally:
     def _add_number(self, column: Any) -> None:
         "Count a piece of numbers."
         numbers = column.to_numpy(zero_copy_only=False)
-        if self.kind == "int" and self.key.possible:
-            self.key.add(column)
         numbers = numbers.astype("float64") if numbers.dtype == object else numbers
         self.whole = self.whole and bool(np.all(~np.isfinite(numbers) | (numbers == np.round(numbers))))
+        self.key.drop(not self.whole)  # a measured quantity is no key, whether or not it repeats
+        self.key.add(column)
         self.numbers += len(numbers)
         self._range(numbers)
         if self.values is not None:
@@ -249,7 +249,7 @@ def _number_text(
     "Write a number as text, whole ones without a point."
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
-# %% ../../nbs/lib/data/profile.ipynb #bf533e18
+# %% ../../nbs/lib/data/profile.ipynb #b93e92d7
 @dataclass(frozen=True)
 class Profile:
     "What a table holds."
@@ -314,7 +314,7 @@ def profile_source(
     columns = {name: tally.profile(_quantiles(sample[name])) for name, tally in tallies.items()}
     return Profile(columns, sampler.rows, join_reports([reader.report() for reader in readers]), sample)
 
-# %% ../../nbs/lib/data/profile.ipynb #054250d4
+# %% ../../nbs/lib/data/profile.ipynb #63050094
 def _without(
     column: ColumnProfile,  # any column
     markers: set[str],  # texts that stand for a missing value
