@@ -6,6 +6,7 @@
 __all__ = ['app', 'run', 'compose', 'repro', 'status', 'docs']
 
 # %% ../../nbs/lib/cli/command.ipynb #cell2
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -98,9 +99,6 @@ def docs(
     root = project_root()
     build_site(root, root / output)
 
-
-import mlsys.cli.audit
-import mlsys.cli.new
-
 # %% ../../nbs/lib/cli/command.ipynb #5ce46cb3
-import mlsys.cli.data  # noqa: F401  (all three attach their commands)
+for subject in ("audit", "data", "new"):
+    import_module(f"mlsys.cli.{subject}")

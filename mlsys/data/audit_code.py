@@ -6,7 +6,7 @@
 __all__ = ['TABLE_NAMES', 'TARGET_NAMES', 'KIND', 'RULE', 'CURE', 'NOTES', 'TUNE_CURE', 'TIME_CURE', 'walk_source', 'audit_code',
            'audit_source', 'audit_notebooks']
 
-# %% ../../nbs/lib/data/audit_code.ipynb #009d12d3
+# %% ../../nbs/lib/data/audit_code.ipynb #c48d7ca1
 import ast
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,13 +14,13 @@ from typing import Any
 
 from ..core import ConfigError, explain
 from .audit_code_call import call_function
-from .audit_code_flow import OutOfSteps, Run, Scope, Use, execute
+from .audit_code_flow import OutOfSteps, Run, Scope, execute
 from .audit_code_known import role_of
 from .audit_code_text import Place, Source, find_code, parse_source, read_code
-from .audit_code_value import FAMILIES, Class, Event, Function, Region, Rows, overlap
+from .audit_code_value import FAMILIES, Event, Function, Region, overlap
 from .finding import Finding
 
-# %% ../../nbs/lib/data/audit_code.ipynb #f7c28e4d
+# %% ../../nbs/lib/data/audit_code.ipynb #6f7ad4f0
 TABLE_NAMES = {"df", "data", "table", "frame", "dataframe", "dataset", "x", "features", "rows", "samples"}
 TARGET_NAMES = {"y", "target", "label", "labels", "outcome", "targets"}
 
@@ -31,8 +31,7 @@ def walk_source(
     time_ordered: bool = False,  # the rows are known to follow time
 ) -> tuple[Run, list[tuple[Place, str]]]:  # the walk, and what could not be read
     "Walk all cells, then every function that nothing called."
-    run, problems = Run(source.name, time_ordered, library), list(source.problems)
-    run.file = source.name
+    run, problems = Run(name=source.name, time_ordered=time_ordered, library=library, file=source.name), list(source.problems)
     for cell in source.cells:
         run.cell = cell
         run.begin()
@@ -66,15 +65,17 @@ def _walk_uncalled(
                 given_up.append(item.name)
     return given_up
 
-
+# %% ../../nbs/lib/data/audit_code.ipynb #68382985
 def _parameters(
     run: Run,  # the walk
     node: ast.FunctionDef | ast.AsyncFunctionDef,  # a function that nothing calls
 ) -> dict[str, Any]:
     "Give each parameter what its name promises: one table, or a part of it."
     whole, found = run.table(node, "parameters"), {}
+    beside = {role_of(item.arg) for item in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)} - {""}
     for item in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
         role, name = role_of(item.arg), item.arg.lower()
+        role = role or ("train" if beside and name in TABLE_NAMES | TARGET_NAMES else "")  # X beside X_test is what is trained on
         note = ast.unparse(item.annotation) if item.annotation is not None else ""
         is_table = note in ("pd.DataFrame", "DataFrame", "pl.DataFrame", "np.ndarray", "pd.Series", "Any", "")
         if role and is_table:
@@ -85,7 +86,7 @@ def _parameters(
             found[item.arg] = whole.like(name=item.arg if name in TARGET_NAMES else "")
     return found
 
-# %% ../../nbs/lib/data/audit_code.ipynb #3c8daa3e
+# %% ../../nbs/lib/data/audit_code.ipynb #2a5300d1
 KIND = {"select": "L1.3", "resample": "L1.4", "model": "L1.1", "tune": "L1.1", "forward": "L2", "undersample": "L3.3"}
 RULE = {"model": "trained-on-test", "tune": "tuned-on-test", "forward": "looks-ahead", "resample": "oversampled-before-split", "select": "selected-before-split",
         "target": "target-encoded-before-split"}
@@ -127,7 +128,7 @@ def _has_own_test(run: Run, region: Region) -> bool:  # region: a held-out part
     siblings = {other for other in region.split.regions if other.role == "test" and other is not region} if region.split else set()
     return bool(siblings)
 
-# %% ../../nbs/lib/data/audit_code.ipynb #68ba830e
+# %% ../../nbs/lib/data/audit_code.ipynb #4d3d1d6e
 def _leak(
     run: Run,  # the walk
     event: Event,  # what was learnt
@@ -175,7 +176,7 @@ def _finding(
     return Finding(rule, str(at), "code", kind, f"`{at.code}`: {what}.{inside}{unsure}", cure, not doubt,
                    evidence={"code": at.code, "stands_in": str(place), "line": place.code, "doubt": doubt} | evidence)
 
-# %% ../../nbs/lib/data/audit_code.ipynb #8120b247
+# %% ../../nbs/lib/data/audit_code.ipynb #c8298ecd
 TUNE_CURE = ("Choose by a validation part and score the test part once: `X_train, X_val, y_train, y_val = train_test_split(X_train, y_train)`, "
              "then `eval_set=[(X_val, y_val)]`, `GridSearchCV(...).fit(X_train, y_train)` or a threshold from `X_val`.")
 TIME_CURE = "Cut by time: `train, test = table[table.time < cut], table[table.time >= cut]`, `train_test_split(..., shuffle=False)` or `TimeSeriesSplit()`."
@@ -213,7 +214,7 @@ def _no_test(run: Run, source: Source) -> list[Finding]:  # run: the walk; sourc
                              "Hold rows out: `X_train, X_test, y_train, y_test = train_test_split(X, y)`.", doubt, {})]
     return []
 
-# %% ../../nbs/lib/data/audit_code.ipynb #b33034fe
+# %% ../../nbs/lib/data/audit_code.ipynb #57da9234
 def audit_code(
     source: Source,  # code that was read
     library_folder: Path | str | None = None,  # folder of a package whose functions are followed, such as `mlsys`

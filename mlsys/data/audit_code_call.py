@@ -9,13 +9,13 @@ __all__ = ['HELD_OUT', 'AS_TARGET', 'SAME_ROWS', 'NO_ROWS', 'FUNCTIONS', 'QUERIE
            'watch', 'record', 'predict', 'measure', 'folds', 'cross_validate', 'shuffle', 'split_by', 'statistic',
            'pick', 'optimise', 'query', 'of_tables', 'call_method', 'rebind', 'record_shuffle']
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #d1ff684c
+# %% ../../nbs/lib/data/audit_code_call.ipynb #5e74d91e
 import ast
 from collections.abc import Callable
 from typing import Any
 
 from mlsys.data.audit_code_flow import (
-    ANY_COLUMN, CHOICE_HOOK, CLOCKS, MAX_DEPTH, MEET_HOOK, Run, Scope, Use, assign, blend, column, either, evaluate, execute, items_of, library_module, names_in, set_column, some_columns,
+    CHOICE_HOOK, CLOCKS, MAX_DEPTH, MEET_HOOK, Run, Scope, Use, assign, blend, column, either, evaluate, execute, items_of, library_module, names_in, set_column, some_columns,
     take_rows, walks, without_columns,
 )
 from .audit_code_sql import base_tables, judge_sql, parse_sql, select_nodes
@@ -24,12 +24,12 @@ from mlsys.data.audit_code_known import (
     family_of, is_date_name, role_of,
 )
 from mlsys.data.audit_code_value import (
-    Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Stat, Taint, Thing, merge_taint, overlap, rows_of, tables_in, taint_of,
+    Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Split, Stat, Thing, merge_taint, overlap, rows_of, tables_in, taint_of,
 )
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #481a8095
+# %% ../../nbs/lib/data/audit_code_call.ipynb #3ec321e7
 HELD_OUT = ("test", "validation", "fold")
-AS_TARGET = {"encode", "structure", "forward", "bin", "filter"}  # harmless where it makes the outcome
+AS_TARGET = {"encode", "structure", "forward", "bin", "filter", "statistic", "scale"}  # harmless where it makes the outcome: no input knows more by it
 
 
 def meet(
@@ -76,7 +76,7 @@ def _held_out(
 
 MEET_HOOK[:] = [meet]
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #bfee4015
+# %% ../../nbs/lib/data/audit_code_call.ipynb #1018b2a7
 def arguments(
     run: Run,  # the walk
     node: ast.Call,  # a call
@@ -123,7 +123,7 @@ def is_rowwise(keywords: dict[str, Any], args: list[Any]) -> bool:  # keywords, 
     axis = keywords.get("axis", next((item for item in args if isinstance(item, Const) and item.value == 1), None))
     return isinstance(axis, Const) and axis.value in (1, "columns", -1)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #4ec8a3a6
+# %% ../../nbs/lib/data/audit_code_call.ipynb #7e496432
 def call_function(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -159,7 +159,7 @@ def call_function(
         run.known[key] = result
     return result
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #ccf66a56
 def _signature(
     function: Function,  # what is called
     args: list[Any],  # by position
@@ -187,7 +187,7 @@ def _again(
     "Return a fresh copy of what may be changed."
     return result.like() if isinstance(result, Rows) else Seq(list(result.items), result.is_open, result.is_repeated) if isinstance(result, Seq) else result
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #b24a41a5
 def _bind(
     run: Run,  # the walk
     function: Function,  # what is called
@@ -210,7 +210,7 @@ def _bind(
         bound[given.kwarg.arg] = Map({name: value for name, value in keywords.items() if name not in accepted})
     return bound | {name: bound.get(name) for name in accepted}
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #e7129350
+# %% ../../nbs/lib/data/audit_code_call.ipynb #abe7fa4f
 def _methods(
     kind: Class,  # a class
     depth: int = 5,  # base classes to follow
@@ -253,7 +253,7 @@ def call_class(
         thing.fields |= dict(zip(names, args, strict=False)) | keywords
     return thing
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #4886b4a3
+# %% ../../nbs/lib/data/audit_code_call.ipynb #f55e2928
 SAME_ROWS = {"T", "values", "loc", "iloc", "at", "iat", "dt", "str", "cat", "array", "flat", "real", "data", "sparse"}
 NO_ROWS = {"shape", "size", "ndim", "dtypes", "dtype", "empty", "plot", "name", "nbytes", "style", "hist", "schema", "height", "width"}
 
@@ -289,7 +289,7 @@ def _data_attribute(
     "Return a column, or a part of a bundle."
     return base.like(name="target") if name == "target" else base.like() if name in ("frame", "data") else column(base, name)
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #ee019a34
 def _model_attribute(
     model: Model,  # something that was fitted
     name: str,  # an attribute
@@ -325,7 +325,7 @@ def _thing_attribute(
         return held.like(rows=frozenset({run.named_split(node, rows).part(role, rows)}))
     return blend(base.held) if base.held else None
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #6afb5d51
+# %% ../../nbs/lib/data/audit_code_call.ipynb #b107893b
 FUNCTIONS: dict[str, Callable] = {}
 
 
@@ -353,7 +353,7 @@ def _call(run, node):
     args, keywords = arguments(run, node)
     return call_value(run, node, target, args, keywords)
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #61b2e6ce
 def call_value(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -379,7 +379,7 @@ def call_value(
 
 QUERIES = {"sql", "query", "execute", "read_sql", "read_sql_query", "sqldf", "read_database", "from_query"}
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #d596dbf4
 def call_named(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -412,7 +412,7 @@ def call_named(
     found = blend([*args, *keywords.values()])
     return found if found is not None or not held else held[0]
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #5255ad60
+# %% ../../nbs/lib/data/audit_code_call.ipynb #f76a3ca7
 def read(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -426,7 +426,7 @@ def read(
     role = role_of(texts[0].replace("\\", "/").rpartition("/")[2]) if texts else ""
     region = next(iter(table.rows))
     if role and not region.split:
-        region.role, region.split = role, run.splits.setdefault(("files",), _files(run, node))
+        region.role, region.split = role, run.splits.setdefault(("files",), Split(run.place(node), "named"))
         region.split.regions.append(region)
         region.is_named = True
     dates = keywords.get("parse_dates")
@@ -439,14 +439,7 @@ def read(
         return Seq([table.like(), table.like(name="target")])
     return table
 
-
-def _files(run: Run, node: ast.AST) -> Any:  # run: the walk; node: where the first of them is read
-    "Make the split of a table that comes in files."
-    from mlsys.data.audit_code_value import Split
-
-    return Split(run.place(node), "named")
-
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #45d35cf1
 def make(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -476,7 +469,8 @@ def make(
     settings = {event: sure for event, sure in taint_of(Seq(given)).items() if event.family in ("tune", "model", "select")}
     stops = any("early_stopping" in key and not is_false(value) for key, value in keywords.items()) or name in EARLY
     stops = stops or "CatBoost" in name and not is_false(keywords.get("use_best_model"))
-    return Model(name, "model" if family is None else family, parts, settings=settings, stops_early=stops, searches=name in SEARCHES)
+    varied = any(isinstance(item, ast.Name) and item.id in loop.names for loop in run.loops for item in ast.walk(node))
+    return Model(name, "model" if family is None else family, parts, settings=settings, stops_early=stops, searches=name in SEARCHES, is_varied=varied)
 
 
 EARLY = {"EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "SaveBestModel", "EarlyStopper"}
@@ -492,7 +486,7 @@ def _models_in(
     inside = value.items if isinstance(value, Seq) else value.items.values() if isinstance(value, Map) else ()
     return [model for item in inside for model in _models_in(item, depth - 1)] if depth else []
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #41fb3c51
 def _worst(
     parts: list[Model],  # the steps of a pipeline
 ) -> str:
@@ -502,7 +496,7 @@ def _worst(
         return "model"
     return next((family for family in SEVERITY if family in families), "")
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #54b9c2db
+# %% ../../nbs/lib/data/audit_code_call.ipynb #365172ba
 WATCHED = ("eval_set", "validation_data", "evals", "valid_sets", "eval_data", "X_val", "validation_dataset", "val_dataloaders", "val_data", "eval_dataset", "tuning_data", "valid_data")
 
 
@@ -530,6 +524,7 @@ def fit(
     event = run.event(family, f"{model.label}.{method}", node, rows, column=tables[0].name if len(tables) == 1 else "")
     if model.family in ("model",) or model.searches:
         run.fitted.append((event, rows))
+        run.varied |= {event} if model.is_varied else set()
     if model.searches:
         folds(run, node, inputs, is_search=True)
     model.fits = [*model.fits, event] if method == "partial_fit" or run.loops and event in model.fits else [event]
@@ -544,7 +539,7 @@ def note_target(run: Run, outcome: Any) -> None:  # run: the walk; outcome: what
     "Remember the name of what is predicted."
     run.targets |= {table.name for table in tables_in(outcome) if table.name}
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #11b5aa94
 def watch(
     run: Run,  # the walk
     node: ast.AST,  # the fit
@@ -577,7 +572,7 @@ def record(
     if rows and (key not in where or (where[key].doubt and not doubt)):
         where[key] = Use(rows, place, label, run.via, doubt)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #555eb5f1
+# %% ../../nbs/lib/data/audit_code_call.ipynb #b36b7ab7
 def predict(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -612,10 +607,12 @@ def measure(
     note_target(run, args[0] if args and isinstance(args[0], Rows) and not any(event.family == "model" for event in args[0].taint) else None)
     rows = rows_of(given)
     record(run.scored, run, node, rows, name)
+    if run.loops and run.varied & set(taint_of(given)):
+        record(run.tuned, run, node, rows, f"{name} is read once for each setting of a loop", "nothing that the audit sees chooses by it")
     score = Score(rows, {}, is_curve=name in CURVES)
     return Seq([score] * 3) if name in ("roc_curve", "precision_recall_curve", "det_curve") else score
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #2f139518
+# %% ../../nbs/lib/data/audit_code_call.ipynb #1c0694b2
 def folds(
     run: Run,  # the walk
     node: ast.AST,  # where
@@ -668,7 +665,7 @@ def shuffle(
         doubt = doubt or "only rows of the training part are drawn"
     record(run.shuffled, run, node, rows_of(inputs), splitter.label if splitter else "a random split", doubt)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #caebb685
+# %% ../../nbs/lib/data/audit_code_call.ipynb #bf8b36f3
 @answers("train_test_split", "train_val_split", "iterative_train_test_split")
 def _train_test_split(run, node, args, keywords, path):
     tables = [item for item in args if isinstance(item, (Rows, Seq, Map))]
@@ -705,7 +702,7 @@ def _in_region(
 def _random_split(run, node, args, keywords, path):
     return _parts(run, node, args[0] if args else None, args[1] if len(args) > 1 else None)
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #4a2753b1
 def _parts(
     run: Run,  # the walk
     node: ast.AST,  # where
@@ -744,7 +741,7 @@ def split_by(
     parts = split.part("train", rows), split.part("fold", rows)
     return Seq([Seq([Indices(parts[0]), Indices(parts[1])])], is_open=not once)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #dc5a18f8
+# %% ../../nbs/lib/data/audit_code_call.ipynb #fde6f929
 def statistic(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -784,7 +781,7 @@ def pick(
         record(run.tuned, run, node, frozenset().union(*(score.rows for score in scores)), f"the best of several scores is taken by {name}")
     return blend(scores) if scores else blend(values)
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #a1754866
 def _scores_in(
     value: Any,  # a score, a list or a dictionary of scores
     depth: int = 3,  # how deep to look
@@ -823,7 +820,7 @@ def _chooses(run: Run, node: ast.If, test: Any) -> None:  # run: the walk; node:
 
 CHOICE_HOOK[:] = [_chooses]
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #315f1c5c
 def optimise(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -838,7 +835,7 @@ def optimise(
         record(run.tuned, run, node, rows, f"{name} searches for the settings with the best score")
     return blend([*args, *keywords.values()])
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #3230ffc4
+# %% ../../nbs/lib/data/audit_code_call.ipynb #c12a05e0
 @answers("concat", "concatenate", "vstack", "hstack", "column_stack", "append", "stack", "r_", "c_")
 def _concat(run, node, args, keywords, path):
     value = args[0] if args else None
@@ -885,7 +882,7 @@ def _cut(run, node, args, keywords, path):
         return statistic(run, node, "qcut", args[:1], {})
     return blend(args)
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #5f10ac71
 @answers("resample")
 def _resample(run, node, args, keywords, path):
     rows = rows_of(Seq(args))
@@ -933,7 +930,7 @@ def _roll(run, node, args, keywords, path):
         result = result.like().add({run.event("forward", "roll", node, result.rows): True})
     return result
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #cdfcf4d1
 @answers("zip", "enumerate", "list", "tuple", "iter", "next", "reversed", "set", "tqdm", "dict", "range", "len", "print", "display", "isinstance", "str", "int", "float", "round", "abs",
          "open", "trange", "product", "chain", "islice", "cycle")
 def _builtin(run, node, args, keywords, path):
@@ -955,7 +952,7 @@ def _builtin(run, node, args, keywords, path):
         return value if isinstance(value, (Seq, Map, Columns, Rows, Stat, Score)) else blend(args)
     return blend(args)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #6351bc73
+# %% ../../nbs/lib/data/audit_code_call.ipynb #676ef7d5
 def query(
     run: Run,  # the walk
     node: ast.AST,  # the call
@@ -976,7 +973,7 @@ def query(
         return run.table(node, "groups").like(latent=merge_taint(result.all_taint(), {event: True}))
     return result
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #03c3127c
+# %% ../../nbs/lib/data/audit_code_call.ipynb #8ae27afa
 METHODS: dict[str, Callable] = {}
 
 
@@ -1026,7 +1023,7 @@ def call_method(
         return optimise(run, node, name, args, keywords)
     return blend([receiver, *args, *keywords.values()])
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #d2bbb808
 def _table_method(run, node, table, name, args, keywords):
     "Follow a method of a table."
     bound = [rebind(run, value, table) for value in args], {key: rebind(run, value, table) for key, value in keywords.items()}
@@ -1071,7 +1068,7 @@ def _expression(run, node, args, keywords, path):
     names = names_in(args[0]) if args else None
     return Rows(frozenset({PLACEHOLDER}), name=names[0] if names and len(names) == 1 else "")
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #03928fb1
 @of_tables("over", "alias", "otherwise", "then")
 def _over(run, node, table, args, keywords, name):
     new = names_in(args[0]) if args and name == "alias" else None
@@ -1091,7 +1088,7 @@ def _with_columns(run, node, table, args, keywords, name):
         set_column(result, [key] if key != "**" else None, value)
     return result
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #dd15e85a
+# %% ../../nbs/lib/data/audit_code_call.ipynb #d9751484
 def _is_negative(
     node: ast.Call,  # the call
     args: list[Any],  # by position
@@ -1118,10 +1115,8 @@ def _shift(run, node, table, args, keywords, name):
 def _backfill(run, node, table, args, keywords, name):
     if is_rowwise(keywords, args):
         return table.like()
-    limit = keywords.get("limit_direction")
     known = table.clock == "sorted" or run.time_ordered or name == "interpolate" and keywords.get("method") and table.clock
     doubt = "" if known else "the code does not say that rows follow time"
-    del limit
     return table.like().add({run.event("forward", name, node, table.rows, column=table.name, doubt=doubt): True})
 
 
@@ -1129,7 +1124,7 @@ def _backfill(run, node, table, args, keywords, name):
 def _forward_fill(run, node, table, args, keywords, name):
     return _backfill(run, node, table, args, keywords, "ffill of reversed rows") if table.is_reversed else table.like()
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #a786c363
 @of_tables("fillna", "fill_null", "fill_nan")
 def _fillna(run, node, table, args, keywords, name):
     method = first_of(args, keywords, 1, "method", "strategy")
@@ -1174,7 +1169,7 @@ def _sort(run, node, table, args, keywords, name):
         return table.like(clock="sorted", is_reversed=falling)
     return table.like(is_reversed=False) if name != "set_index" else table.like()
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #55f37ed4
+# %% ../../nbs/lib/data/audit_code_call.ipynb #395bd2de
 @of_tables("sample")
 def _sample(run, node, table, args, keywords, name):
     share = first_of(args, keywords, 1, "frac", "fraction")
@@ -1207,7 +1202,7 @@ def _take(run, node, table, args, keywords, name):
     key = args[0] if args and isinstance(args[0], Rows) else None
     return take_rows(run, table, key, node)
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #7c7042da
 @of_tables("drop", "pop", "drop_nulls", "dropna", "drop_duplicates", "select", "reindex")
 def _drop(run, node, table, args, keywords, name):
     value = first_of(args, keywords, 0, "columns", "labels", "index")
@@ -1243,7 +1238,7 @@ def _groupby(run, node, table, args, keywords, name):
 def _by_period(run, node, table, args, keywords, name):
     return table.like(is_window=name == "resample", clock="sorted")
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #97ed6f6b
 @of_tables("apply", "map", "applymap", "transform", "pipe", "map_elements", "agg", "aggregate", "map_batches")
 def _apply(run, node, table, args, keywords, name):
     value = args[0] if args else keywords.get("func")
@@ -1293,12 +1288,12 @@ def _list_only(run, node, table, args, keywords, name):
 def _same(run, node, table, args, keywords, name):
     return table.like()
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #ff822a43
 @of_tables("select_dtypes")
 def _by_type(run, node, table, args, keywords, name):
     return table.like(columns=dict(table.columns), name="")
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #97c62c6b
+# %% ../../nbs/lib/data/audit_code_call.ipynb #4cb42fbf
 def _group_method(run, node, group, name, args, keywords):
     "Follow a method of a grouped table."
     table = column(group.table, group.column) if group.column else group.table
@@ -1333,8 +1328,10 @@ def _aggregate(
     fresh = run.table(node, "groups")
     return fresh.like(latent=merge_taint(group.table.all_taint(), {event: True}), clock=group.table.clock)
 
-# %% ../../nbs/lib/data/audit_code_call.ipynb #7bcf87cb
+# %% ../../nbs/lib/data/audit_code_call.ipynb #df40fa7a
 FITS = {"fit", "partial_fit", "fit_on_texts", "adapt", "train", "fit_generator", "build_vocab", "fit_from_generator", "learn_one", "fine_tune", "fit_one_cycle"}
+
+
 PREDICTS = {"transform", "predict", "predict_proba", "decision_function", "predict_log_proba", "inverse_transform", "texts_to_sequences", "texts_to_matrix", "score_samples", "forward",
             "staged_predict_proba", "staged_predict", "predict_classes", "apply", "infer_vector", "predict_step"}
 SCORES = {"score", "evaluate", "test", "validate", "evaluate_generator", "eval"}
@@ -1348,6 +1345,8 @@ def _model_method(run, node, model, name, args, keywords):
     if name in FITS:
         return fit(run, node, model, args, keywords, name)
     if name in ("fit_transform", "fit_predict", "fit_resample", "fit_sample"):
+        if name == "fit_transform" and model.family == "model" and not model.parts:
+            model.family = "transform"  # an unknown class that gives back rows is no model
         fit(run, node, model, args, keywords, name)
         result = predict(run, node, model, args, keywords)
         if name in ("fit_resample", "fit_sample"):
@@ -1367,7 +1366,7 @@ def _model_method(run, node, model, name, args, keywords):
     found = blend([*args, *keywords.values()])
     return found if found is not None else model
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #d977d067
 def _list_method(run, node, items, name, args):
     "Follow a method of a list."
     if name in ("append", "add", "insert"):
@@ -1415,7 +1414,7 @@ def _columns_method(columns, name, args):
         return fewer
     return columns if name in ("tolist", "to_list", "copy", "union", "intersection") else None
 
-
+# %% ../../nbs/lib/data/audit_code_call.ipynb #746a41ba
 def _thing_method(run, node, thing, name, args, keywords):
     "Follow a method of any other object."
     methods = _methods(thing.kind) if thing.kind else {}

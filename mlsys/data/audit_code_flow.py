@@ -4,25 +4,25 @@
 
 # %% auto #0
 __all__ = ['CLOCKS', 'MAX_STEPS', 'MAX_STEPS_OF_ONE', 'MAX_DEPTH', 'STATEMENTS', 'EXPRESSIONS', 'MEET_HOOK', 'CHOICE_HOOK',
-           'ANY_COLUMN', 'OutOfSteps', 'Scope', 'Loop', 'Use', 'Run', 'walks', 'evaluate', 'execute', 'blend', 'either',
-           'names_in', 'column', 'some_columns', 'without_columns', 'set_column', 'subscript', 'Slice', 'choose',
-           'take_rows', 'christen', 'assign', 'library_module', 'items_of']
+           'ANY_COLUMN', 'OutOfSteps', 'Scope', 'Loop', 'Use', 'Ledger', 'Run', 'walks', 'evaluate', 'execute', 'blend',
+           'either', 'names_in', 'column', 'some_columns', 'without_columns', 'set_column', 'subscript', 'Slice',
+           'choose', 'take_rows', 'christen', 'assign', 'library_module', 'items_of']
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #8e51b622
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #faa8c976
 import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .audit_code_known import is_date_name, role_of
-from .audit_code_text import Cell, Place, Source, read_code
+from .audit_code_known import role_of
+from .audit_code_text import Cell, Place, read_code
 from mlsys.data.audit_code_value import (
-    Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Split, Stat, Taint, Thing, doubtful, merge_taint, overlap, rows_of,
+    Class, Columns, Const, Event, Function, Group, Indices, Map, Model, Named, Region, Rows, Score, Seq, Split, Stat, Taint, Thing, doubtful, merge_taint,
     tables_in, taint_of,
 )
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #27be22bc
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #beecc5dd
 CLOCKS = ("", "parsed", "sorted")  # what is known of a table's order in time, from nothing to everything
 MAX_STEPS, MAX_STEPS_OF_ONE, MAX_DEPTH = 400_000, 50_000, 8  # of a file, of one cell or function, of calls inside calls
 
@@ -68,22 +68,11 @@ class Use:
     via: Place | None = None  # where the audited code calls it
     doubt: str = ""  # why it may be harmless
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #319cdb16
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #7d058544
 @dataclass
-class Run:
-    "One walk through one notebook or file."
+class Ledger:
+    "What a walk has met."
 
-    name: str  # what is audited
-    time_ordered: bool = False  # the rows are known to follow time
-    library: Path | None = None  # folder of a package whose functions are followed
-    scope: Scope = field(default_factory=Scope)  # the variables
-    cell: Cell | None = None  # where the walk is
-    file: str = ""  # the file where the walk is
-    calls: list[Place] = field(default_factory=list)  # calls that the walk is inside of
-    active: list[Any] = field(default_factory=list)  # functions that the walk is inside of
-    loops: list[Loop] = field(default_factory=list)  # loops that the walk is inside of
-    steps: int = 0  # steps taken
-    limit: int = MAX_STEPS_OF_ONE  # steps that may be taken
     events: dict[tuple, Event] = field(default_factory=dict)  # every event, so that a second walk finds it again
     splits: dict[tuple, Split] = field(default_factory=dict)  # every split, likewise
     regions: dict[tuple, Region] = field(default_factory=dict)  # every table that was read, likewise
@@ -92,23 +81,8 @@ class Run:
     scored: dict[tuple, Use] = field(default_factory=dict)  # scores that were taken
     shuffled: dict[tuple, Use] = field(default_factory=dict)  # draws at random from rows in order of time
     targets: set[str] = field(default_factory=set)  # columns that are predicted
-    modules: dict[str, Scope | None] = field(default_factory=dict)  # modules of the library, walked
-    reached: set[Any] = field(default_factory=set)  # functions that were walked
-    known: dict[tuple, Any] = field(default_factory=dict)  # what inner calls gave back, by their arguments
-    is_apart: bool = False  # functions that nothing called are walked on their own
+    varied: set[Event] = field(default_factory=set)  # fits of a model that a loop tries with several settings
     fitted: list[tuple[Event, frozenset[Region]]] = field(default_factory=list)  # models and the rows they learnt from
-
-    def place(self, node: ast.AST) -> Place:  # node: a piece of the tree
-        "Say where a piece of code stands."
-        line = getattr(node, "lineno", 1)
-        lines = self.cell.lines if self.cell else ()
-        return Place(self.file, self.cell.number if self.cell else -1, line, lines[line - 1].strip() if line <= len(lines) else "")
-
-    @property
-    def via(self) -> Place | None:
-        "Where the audited code calls the function that the walk is in."
-        calls = self.calls[1:] if self.is_apart else self.calls  # a function that is walked on its own is called by nobody
-        return calls[0] if calls else None
 
     def event(self, family: str, label: str, node: ast.AST, rows: frozenset[Region], **more: Any) -> Event:  # more: fields of the event
         "Return the event of this place and these rows, made when it is first met."
@@ -136,6 +110,39 @@ class Run:
             self.regions[key] = Region("whole")
         return Rows(frozenset({self.regions[key]}))
 
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #895d840a
+@dataclass
+class Run(Ledger):
+    "One walk through one notebook or file."
+
+    name: str = ""  # what is audited
+    time_ordered: bool = False  # the rows are known to follow time
+    library: Path | None = None  # folder of a package whose functions are followed
+    scope: Scope = field(default_factory=Scope)  # the variables
+    cell: Cell | None = None  # where the walk is
+    file: str = ""  # the file where the walk is
+    calls: list[Place] = field(default_factory=list)  # calls that the walk is inside of
+    active: list[Any] = field(default_factory=list)  # functions that the walk is inside of
+    loops: list[Loop] = field(default_factory=list)  # loops that the walk is inside of
+    steps: int = 0  # steps taken
+    limit: int = MAX_STEPS_OF_ONE  # steps that may be taken
+    modules: dict[str, Scope | None] = field(default_factory=dict)  # modules of the library, walked
+    reached: set[Any] = field(default_factory=set)  # functions that were walked
+    known: dict[tuple, Any] = field(default_factory=dict)  # what inner calls gave back, by their arguments
+    is_apart: bool = False  # functions that nothing called are walked on their own
+
+    def place(self, node: ast.AST) -> Place:  # node: a piece of the tree
+        "Say where a piece of code stands."
+        line = getattr(node, "lineno", 1)
+        lines = self.cell.lines if self.cell else ()
+        return Place(self.file, self.cell.number if self.cell else -1, line, lines[line - 1].strip() if line <= len(lines) else "")
+
+    @property
+    def via(self) -> Place | None:
+        "Where the audited code calls the function that the walk is in."
+        calls = self.calls[1:] if self.is_apart else self.calls  # a function that is walked on its own is called by nobody
+        return calls[0] if calls else None
+
     def tick(self) -> None:
         "Take a step."
         self.steps += 1
@@ -149,7 +156,7 @@ class Run:
             self.scope = self.scope.outer
         self.limit = min(self.steps + MAX_STEPS_OF_ONE, MAX_STEPS)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #79a63cb2
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #f1d31953
 STATEMENTS: dict[type, Callable] = {}
 EXPRESSIONS: dict[type, Callable] = {}
 
@@ -194,7 +201,7 @@ def execute(
                 if isinstance(child, ast.expr):
                     evaluate(run, child)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #da334e15
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #9e656dbd
 def blend(
     values: Iterable[Any],  # operands
 ) -> Any:
@@ -244,7 +251,7 @@ def either(
         return Seq([either(a, b) for a, b in zip(one.items, other.items, strict=True)], one.is_open or other.is_open, one.is_repeated or other.is_repeated)
     return other if isinstance(one, Const) else one
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #e9387246
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #8526bdee
 @walks(ast.Name)
 def _name(run, node):
     found = run.scope.find(node.id)
@@ -287,7 +294,7 @@ def _mapping(run, node):
             found.items[_key(evaluate(run, key), position)] = value
     return found
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #23c6b9ad
 def _key(
     key: Any,  # a value
     otherwise: Any,  # what stands for a key that is not known
@@ -321,7 +328,7 @@ def _inner(run, node):
         run.scope.returned.append(value if isinstance(node, ast.YieldFrom) else Seq([value], is_open=True))
     return value
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #b5cddc8a
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #23ca85a9
 @walks(ast.BinOp)
 def _operation(run, node):
     left, right = evaluate(run, node.left), evaluate(run, node.right)
@@ -377,7 +384,7 @@ def _comparison(run, node):
     result = blend(values)
     return result.like(is_mask=True) if isinstance(result, Rows) else result
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #b4529b93
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #05956629
 def names_in(
     value: Any,  # a text or a list of texts
 ) -> list[str] | None:  # the names; None if they are not all known
@@ -425,7 +432,7 @@ def without_columns(
     only = table.only - names if table.only is not None else None
     return table.like(columns={name: {} if name in names else taint for name, taint in table.columns.items()} | dict.fromkeys(names, {}), only=only, name="")
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #1a34e2ca
 def set_column(
     table: Rows,  # a table, changed in place
     names: list[str] | None,  # the columns that are set; None if they are not known
@@ -445,7 +452,7 @@ def set_column(
     if table.only is not None:
         table.only = table.only | frozenset(names)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #fc83068e
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #dee0752d
 @walks(ast.Subscript)
 def _subscript(run, node):
     base = evaluate(run, node.value)
@@ -485,7 +492,7 @@ def subscript(
         return next((part for part in base.parts), base)
     return None
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #9f946b10
 def _item(
     base: Seq,  # a list
     key: Any,  # a position or a slice
@@ -505,7 +512,7 @@ def _item(
 class Slice:
     "A stretch of rows, `a:b:c`."
 
-    is_all: bool  # a bare colon
+    is_all: bool  # a bare colon, without a step
     is_backward: bool  # the step is negative
     taint: Taint = field(default_factory=dict)  # events behind its limits
 
@@ -515,9 +522,9 @@ def _slice(run, node):
     limits = [evaluate(run, item) for item in (node.lower, node.upper, node.step)]
     step = limits[2]
     backward = isinstance(step, Const) and isinstance(step.value, int) and step.value < 0
-    return Slice(node.lower is None and node.upper is None and not backward, backward)
+    return Slice(node.lower is None and node.upper is None and node.step is None, backward)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #394797ee
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #c428b057
 def _part_of_table(
     run: Run,  # the walk
     base: Rows,  # a table
@@ -553,7 +560,7 @@ def choose(
     names = names_in(key)
     return Columns(frozenset(names) if names is not None else None, key.without if isinstance(key, Columns) else frozenset(), chosen)
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #a4b828a0
 def take_rows(
     run: Run,  # the walk
     base: Rows,  # a table
@@ -602,7 +609,7 @@ def _columns_at(
     found.cut_from = cut
     return found
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #ecbedd93
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #9ca380a3
 def christen(
     run: Run,  # the walk
     name: str,  # a variable
@@ -637,7 +644,7 @@ def christen(
 
 MEET_HOOK: list[Callable] = []  # looks whether rows of a part carry events that they should not know
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #c9b9233b
 def assign(
     run: Run,  # the walk
     target: ast.AST,  # what is assigned to
@@ -682,7 +689,7 @@ def _unpack(
             found = value if isinstance(value, (Stat, Score, Thing)) else None
         assign(run, target, found)
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #502a214a
 def _assign_item(
     run: Run,  # the walk
     target: ast.Subscript,  # the target
@@ -706,7 +713,7 @@ def _assign_item(
     elif isinstance(base, Thing):
         base.held.append(value)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #96d6bd7b
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #9c27e8d9
 @walks(ast.Assign, table=STATEMENTS)
 def _assign(run, node):
     value = evaluate(run, node.value)
@@ -728,7 +735,7 @@ def _augmented(run, node):
         return
     assign(run, node.target, blend([before, value]))
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #d0554866
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #c517956e
 @walks(ast.FunctionDef, ast.AsyncFunctionDef, table=STATEMENTS)
 def _function(run, node):
     run.scope.values[node.name] = Function(node, run.scope, (run.file, run.cell))
@@ -770,7 +777,7 @@ def _import_from(run, node):
         found = inside.find(alias.name) if inside else None
         run.scope.values[alias.asname or alias.name] = found if found is not None else Named(f"{module}.{alias.name}" if module else alias.name)
 
-
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #ed94f397
 def library_module(
     run: Run,  # the walk
     dotted: str,  # a module's full name
@@ -796,7 +803,7 @@ def library_module(
     run.scope, run.cell, run.file = before
     return scope
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #b4299823
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #4f6c430b
 def _branches(
     run: Run,  # the walk
     *bodies: list[ast.stmt],  # branches, of which one runs
@@ -855,7 +862,7 @@ def _with(run, node):
 def _while(run, node):
     _repeat(run, node, [None, None], None)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #60ae67eb
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #d23ab423
 def items_of(
     value: Any,  # what is iterated
 ) -> list[Any]:  # what a pass may get; at most 40
@@ -905,7 +912,7 @@ def _repeat(
 def _for(run, node):
     _repeat(run, node, items_of(evaluate(run, node.iter)), node.target)
 
-# %% ../../nbs/lib/data/audit_code_flow.ipynb #3cf9359c
+# %% ../../nbs/lib/data/audit_code_flow.ipynb #754cab09
 @walks(ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 def _comprehension(run, node):
     generator = node.generators[0]

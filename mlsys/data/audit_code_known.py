@@ -8,10 +8,10 @@ __all__ = ['CLASSES', 'FAMILY_BY_CLASS', 'ENDINGS', 'SEARCHES', 'SPLITTERS', 'DR
            'PICKS', 'CROSS_VALIDATIONS', 'OPTIMISERS', 'READS', 'ROLE_WORDS', 'NO_PART', 'DATE_WORDS', 'family_of',
            'role_of', 'is_date_name']
 
-# %% ../../nbs/lib/data/audit_code_known.ipynb #a9a63f0d
+# %% ../../nbs/lib/data/audit_code_known.ipynb #774f8091
 import re
 
-# %% ../../nbs/lib/data/audit_code_known.ipynb #871793bc
+# %% ../../nbs/lib/data/audit_code_known.ipynb #e5cded94
 CLASSES = {
     "scale": "StandardScaler MinMaxScaler MaxAbsScaler RobustScaler QuantileTransformer PowerTransformer Normalization BatchScaler TimeSeriesScalerMeanVariance "
              "TimeSeriesScalerMinMax YeoJohnsonTransformer BoxCoxTransformer Winsorizer ArbitraryOutlierCapper OutlierTrimmer SklearnTransformerWrapper GaussRankScaler",
@@ -63,7 +63,7 @@ def family_of(
             return family
     return None
 
-# %% ../../nbs/lib/data/audit_code_known.ipynb #c447cf12
+# %% ../../nbs/lib/data/audit_code_known.ipynb #2e225968
 STATISTICS = set("mean median std var min max quantile mode sum skew kurt kurtosis sem mad corr corrwith cov describe value_counts ptp percentile nanmean nanmedian "
                  "nanstd nanmin nanmax nanpercentile nanquantile average prod nlargest nsmallest idxmax idxmin amin amax corrcoef iqr approx_quantile "
                  "mutual_info_classif mutual_info_regression f_classif f_regression chi2 pearsonr spearmanr kendalltau ttest_ind pointbiserialr "
@@ -89,7 +89,7 @@ OPTIMISERS = {"optimize", "fmin", "minimize", "gp_minimize", "forest_minimize", 
 READS = re.compile(r"^(read_\w+|load_(?!model|weights|state|from|env|dotenv|module|ext|models|checkpoint|json|yaml|config|state_dict)\w*|fetch_\w+|from_csv|scan_\w+|genfromtxt|loadtxt|get_data|load_data|"
                    r"query_df|download_data|make_(?!pipeline|column_transformer|union|scorer|imb|column_selector|subplots|dir|dirs|grid|archive|interp_spline|path)\w+)$")
 
-# %% ../../nbs/lib/data/audit_code_known.ipynb #f009477f
+# %% ../../nbs/lib/data/audit_code_known.ipynb #0120fd46
 ROLE_WORDS = {
     "train": {"train", "tr", "trn", "training", "trainset", "xtrain", "ytrain", "traindf", "dtrain", "insample"},
     "validation": {"val", "valid", "validation", "dev", "cal", "calib", "calibration", "valset", "xval", "yval", "dval", "dvalid", "xvalid", "yvalid", "es", "tune", "tuning", "vld"},
@@ -112,7 +112,7 @@ def role_of(
             return role
     return ""
 
-# %% ../../nbs/lib/data/audit_code_known.ipynb #138f1cf8
+# %% ../../nbs/lib/data/audit_code_known.ipynb #c0d1343f
 DATE_WORDS = {"date", "time", "datetime", "timestamp", "day", "month", "year", "week", "hour", "dt", "ds", "created", "period", "quarter"}
 
 

@@ -6,7 +6,7 @@
 __all__ = ['RANKING', 'SQL_CURE', 'aggregates', 'parse_sql', 'base_tables', 'select_nodes', 'Judgement', 'judge_sql',
            'audit_derive']
 
-# %% ../../nbs/lib/data/audit_code_sql.ipynb #321667f5
+# %% ../../nbs/lib/data/audit_code_sql.ipynb #813f4563
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from typing import Any
 from ..core import ConfigError, explain
 from .finding import Finding
 
-# %% ../../nbs/lib/data/audit_code_sql.ipynb #dc20883c
+# %% ../../nbs/lib/data/audit_code_sql.ipynb #84983e57
 @cache
 def aggregates() -> frozenset[str]:
     "Return the names of DuckDB's aggregate functions."
@@ -62,7 +62,7 @@ def base_tables(tree: Any) -> list[dict[str, Any]]:  # tree: of a query
     "Return the tables that a query names."
     return [item for item in _dictionaries(tree) if item.get("type") == "BASE_TABLE"]
 
-
+# %% ../../nbs/lib/data/audit_code_sql.ipynb #ceba71a5
 def select_nodes(tree: Any) -> list[dict[str, Any]]:  # tree: of a query
     "Return the SELECTs of a query."
     return [item for item in _dictionaries(tree) if item.get("type") == "SELECT_NODE"]
@@ -79,7 +79,7 @@ def _dictionaries(tree: Any) -> Iterator[dict[str, Any]]:  # tree: of a query
         elif isinstance(item, list):
             todo += item
 
-# %% ../../nbs/lib/data/audit_code_sql.ipynb #4d1202e7
+# %% ../../nbs/lib/data/audit_code_sql.ipynb #cfd532c2
 @dataclass(frozen=True)
 class Judgement:
     "What one part of a query reads beyond its own row."
@@ -108,7 +108,7 @@ def _is_negative(
     offset = offset.get("expression", offset) if isinstance(offset, dict) else {}
     return str(offset.get("literal", {}).get("text", offset.get("value", {}).get("value", ""))).startswith("-")
 
-
+# %% ../../nbs/lib/data/audit_code_sql.ipynb #b17af6b8
 def _judge_window(
     node: dict[str, Any],  # a window function
     time: str,  # the column that tells time; "" if nobody says which
@@ -147,7 +147,7 @@ def _judge_subquery(
     doubt = "a comparison in it may keep it to earlier rows" if compared else "" if summed else "it sums nothing up, but it reads other rows"
     return Judgement("statistic", f"a subquery{' with ' + summed[0] if summed else ''}", _columns(node["subquery"]), doubt)
 
-
+# %% ../../nbs/lib/data/audit_code_sql.ipynb #da1a531e
 def judge_sql(
     query: str,  # one SELECT
     time: str = "",  # the column that tells time; "" if nobody says which
@@ -162,7 +162,7 @@ def judge_sql(
         found += [judged] if judged else []
     return found
 
-# %% ../../nbs/lib/data/audit_code_sql.ipynb #9fe223b0
+# %% ../../nbs/lib/data/audit_code_sql.ipynb #3904583a
 SQL_CURE = {
     "statistic": "Leave it to the model's pipeline (`StandardScaler`, `TargetEncoder`), which learns from training rows, or let the window end before the row: "
                  "`avg(x) OVER (PARTITION BY g ORDER BY t ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)`.",

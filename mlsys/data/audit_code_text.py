@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RUNS_PYTHON', 'Place', 'plain_python', 'Cell', 'Source', 'parse_source', 'read_code', 'find_code']
 
-# %% ../../nbs/lib/data/audit_code_text.ipynb #dd1607d8
+# %% ../../nbs/lib/data/audit_code_text.ipynb #6cc6fd70
 import ast
 import json
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..core import ConfigError, explain
 
-# %% ../../nbs/lib/data/audit_code_text.ipynb #d204f70e
+# %% ../../nbs/lib/data/audit_code_text.ipynb #fd547b0b
 @dataclass(frozen=True)
 class Place:
     "Where a piece of code stands."
@@ -27,7 +27,7 @@ class Place:
     def __str__(self):
         return f"{self.file}:cell {self.cell}:line {self.line}" if self.cell >= 0 else f"{self.file}:line {self.line}"
 
-# %% ../../nbs/lib/data/audit_code_text.ipynb #6385c9bf
+# %% ../../nbs/lib/data/audit_code_text.ipynb #cba8109a
 RUNS_PYTHON = ("time", "timeit", "capture", "prun", "memit", "mprun", "python", "python3", "pypy", "px", "skip", "debug", "heat", "snakeviz", "notify")
 
 
@@ -54,7 +54,7 @@ def plain_python(
         return ""
     return "\n".join(_plain_line(line) for line in text.splitlines())
 
-# %% ../../nbs/lib/data/audit_code_text.ipynb #93df32fb
+# %% ../../nbs/lib/data/audit_code_text.ipynb #0cf445f3
 @dataclass(frozen=True)
 class Cell:
     "One cell, or one whole Python file."
@@ -91,7 +91,7 @@ class Source:
                 return
         self.problems.append(problem)
 
-# %% ../../nbs/lib/data/audit_code_text.ipynb #0a73d55d
+# %% ../../nbs/lib/data/audit_code_text.ipynb #5ba99e27
 def _notebook_cells(
     text: str,  # a notebook's JSON
 ) -> list[tuple[int, str]]:  # position and source of each code cell
@@ -142,7 +142,7 @@ def _short_name(
     except ValueError:
         return path.as_posix()
 
-# %% ../../nbs/lib/data/audit_code_text.ipynb #c17431c0
+# %% ../../nbs/lib/data/audit_code_text.ipynb #8b81fca6
 def find_code(
     paths: Path | str | Iterable[Path | str],  # notebooks, Python files and folders
 ) -> list[Path]:

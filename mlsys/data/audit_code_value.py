@@ -7,7 +7,7 @@ __all__ = ['FAMILIES', 'Taint', 'Split', 'Region', 'overlap', 'Event', 'merge_ta
            'Model', 'Group', 'Indices', 'Columns', 'Seq', 'Map', 'Const', 'Named', 'Function', 'Class', 'Thing',
            'parts_of', 'taint_of', 'rows_of', 'tables_in']
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #0fd319f8
+# %% ../../nbs/lib/data/audit_code_value.ipynb #922ce770
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from typing import Any
 
 from .audit_code_text import Place
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #01d46d53
+# %% ../../nbs/lib/data/audit_code_value.ipynb #386eadcd
 @dataclass(eq=False)
 class Split:
     "A division of rows into parts that share none."
@@ -61,7 +61,7 @@ def overlap(
     other = list(other)
     return any(a in b.line or b in a.line for a in one for b in other)
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #957b077e
+# %% ../../nbs/lib/data/audit_code_value.ipynb #5b004b94
 @dataclass(eq=False)
 class Event:
     "Something learnt from rows."
@@ -101,7 +101,7 @@ def doubtful(
     "Return the same events, none of them certain."
     return dict.fromkeys(taint, False)
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #214e6255
+# %% ../../nbs/lib/data/audit_code_value.ipynb #0ea153e5
 @dataclass(eq=False)
 class Rows:
     "A table, a column, an array, a batch: anything with a value for each of some rows."
@@ -157,7 +157,7 @@ class Score:
     taint: Taint = field(default_factory=dict)  # events behind it
     is_curve: bool = False  # one value for each threshold or epoch
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #5394e3d7
+# %% ../../nbs/lib/data/audit_code_value.ipynb #5a25071e
 @dataclass(eq=False)
 class Model:
     "Something that is fitted."
@@ -171,6 +171,7 @@ class Model:
     stops_early: bool = False  # does it stop by that score?
     searches: bool = False  # does it try settings by cross-validation?
     is_shuffled: bool = False  # of a splitter: does it draw at random?
+    is_varied: bool = False  # does a loop try it with several settings?
 
     @property
     def taint(self) -> Taint:
@@ -202,7 +203,7 @@ class Columns:
     without: frozenset[str] = frozenset()  # those that are known to be out
     taint: Taint = field(default_factory=dict)  # what the choice was learnt from
 
-
+# %% ../../nbs/lib/data/audit_code_value.ipynb #6997532a
 @dataclass(eq=False)
 class Seq:
     "A list or a tuple."
@@ -252,7 +253,7 @@ class Class:
     scope: Any  # the variables around it
     source: Any  # the cell or file that holds it
 
-
+# %% ../../nbs/lib/data/audit_code_value.ipynb #1e940111
 @dataclass(eq=False)
 class Thing:
     "Any other object; it may hold rows."
@@ -262,7 +263,7 @@ class Thing:
     kind: Class | None = None  # its class, if the audited code defines it
     held: list[Any] = field(default_factory=list)  # what it was made from
 
-# %% ../../nbs/lib/data/audit_code_value.ipynb #14211aa9
+# %% ../../nbs/lib/data/audit_code_value.ipynb #3664ea60
 def parts_of(
     value: Any,  # any value
     depth: int = 4,  # how deep to look

@@ -96,7 +96,7 @@ def audit_events(
             continue
         counted = [(count_event(rows, outcome, (name, told, called)), kind) for told, rows, kind in events_of(column) if rows.sum() >= 20
                    for called, outcome in outcomes]
-        sure = [(event, kind) for event, kind in counted if event.purity_low >= 0.9 and event.ratio_low >= 20]
+        sure = [(event, kind) for event, kind in counted if event.purity_low >= 0.9 and event.ratio_low >= (10 if event.purity == 1.0 else 20)]
         if not sure:
             continue
         event, kind = max(sure, key=lambda item: (settles(*item), item[0].purity_low * item[0].recall))

@@ -20,7 +20,7 @@ from .finding import Finding
 LIMITS = {  # by problem: least score alone, least worth for a note, least worth for a finding; all at the lower limit of the interval
     "binary": (0.75, 0.8, 0.875),
     "multiclass": (0.75, 0.8, 0.875),
-    "regression": (0.4, 0.8, 0.95),
+    "regression": (0.9, 0.8, 0.95),
 }
 METRIC = {"binary": "AUC", "multiclass": "AUC, mean of one class against the rest", "regression": "R² of normal scores"}
 
@@ -99,7 +99,7 @@ def audit_strength(
     left = sorted((column for column in columns if usable(column)), key=lambda column: -alone[column.name].value)[:most]
     past, target, found, asked = past_of_target(subject, clock) if clock else [], model_target(subject), [], set()
     for _ in range(4):
-        asking = [column for column in left if column.name not in asked and alone[column.name].value > 0.9 * least
+        asking = [column for column in left if column.name not in asked and alone[column.name].value > 0.8 * least
                   and not (clock and known_ahead(column, clock))][:suspects]
         if not asking:
             break

@@ -6,7 +6,7 @@
 __all__ = ['UNITS', 'LINE', 'EXAMPLES', 'PROVEN', 'VIOLATED', 'NOT_PROVEN', 'Known', 'parse_distance', 'parse_known',
            'audit_known_times', 'audit_label_times']
 
-# %% ../../nbs/lib/data/audit_time.ipynb #621a3f98
+# %% ../../nbs/lib/data/audit_time.ipynb #0f22fc88
 import fnmatch
 import re
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from .contract import parse_time
 from .finding import Finding
 from .roles import require_columns
 
-# %% ../../nbs/lib/data/audit_time.ipynb #b32d4412
+# %% ../../nbs/lib/data/audit_time.ipynb #32693abf
 UNITS = {"week": "7D", "day": "1D", "hour": "1h", "minute": "1min", "second": "1s"}
 LINE = re.compile(r"\s*(?P<features>[^=]+?)\s*=\s*(?P<base>.+?)\s*(?:(?P<sign>[+-])\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]+)?\s*)?", re.DOTALL)
 EXAMPLES = "Examples: income = time; balance = statement_at; lab_result = sampled_at + 2 days."
@@ -50,7 +50,7 @@ def parse_distance(
         raise ConfigError(explain("unit of time", unit, ", ".join(f"{item}s" for item in UNITS), f"It stands in: {argument}"))
     return float(number) * pd.Timedelta(UNITS[name])
 
-# %% ../../nbs/lib/data/audit_time.ipynb #9c77e606
+# %% ../../nbs/lib/data/audit_time.ipynb #c15539c0
 def parse_known(
     lines: Sequence[str],  # "FEATURE = MOMENT", see above
     columns: Sequence[str],  # columns of the table
@@ -76,7 +76,7 @@ def parse_known(
             known |= {name: Known(name, base, delay, line) for name in named}
     return known
 
-# %% ../../nbs/lib/data/audit_time.ipynb #b1aacc35
+# %% ../../nbs/lib/data/audit_time.ipynb #1a6df4e1
 PROVEN, VIOLATED, NOT_PROVEN = "proven", "violated", "not proven"
 
 
@@ -132,7 +132,7 @@ def _check_feature(
             "largest_lead": pd.Timedelta(largest) if isinstance(largest, np.timedelta64) else largest, "violations": int(late.sum()),
             "examples": ids[late][:n_examples].tolist(), "verdict": verdict}
 
-# %% ../../nbs/lib/data/audit_time.ipynb #b69a7877
+# %% ../../nbs/lib/data/audit_time.ipynb #c9eeb842
 def audit_known_times(
     table: pd.DataFrame,  # the table that is learnt from
     time: str,  # the column that says when the prediction is made
@@ -179,7 +179,7 @@ def _known_findings(
         found.append(Finding("not-proven", " + ".join(open_ones["feature"]), "time", "L2", what, cure, stands=False, evidence={"features": list(open_ones["feature"])}))
     return found
 
-# %% ../../nbs/lib/data/audit_time.ipynb #2bf3d1bb
+# %% ../../nbs/lib/data/audit_time.ipynb #b99acea7
 def audit_label_times(
     parts: Mapping[str, pd.DataFrame],  # the parts in their order, such as train, validation and test
     time: str,  # the column that says when the prediction is made

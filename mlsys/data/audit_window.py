@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AGGREGATIONS', 'DEFINITION', 'STEPS', 'BEYOND', 'Window', 'parse_window', 'Span', 'faults', 'audit_windows']
 
-# %% ../../nbs/lib/data/audit_window.ipynb #c2faf2f2
+# %% ../../nbs/lib/data/audit_window.ipynb #8a8682f2
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from .contract import parse_time
 from .finding import Finding
 from .roles import require_columns
 
-# %% ../../nbs/lib/data/audit_window.ipynb #02e2b676
+# %% ../../nbs/lib/data/audit_window.ipynb #dc72d805
 AGGREGATIONS = ("count", "sum", "mean", "min", "max")
 DEFINITION = re.compile(
     r"\s*(?P<feature>[^=]+?)\s*=\s*(?P<how>\w+)\(\s*(?P<value>[^)]*?)\s*\)\s+by\s+(?P<entity>\S+)"
@@ -59,7 +59,7 @@ def parse_window(
     delay = parse_distance(match["delay"], match["delay_unit"], line) if match["delay"] else pd.Timedelta(0)
     return Window(match["feature"], match["how"], match["value"], match["entity"], length, delay, match["known_at"] or "", bool(match["without"]))
 
-# %% ../../nbs/lib/data/audit_window.ipynb #d79655a6
+# %% ../../nbs/lib/data/audit_window.ipynb #5a8fd39f
 @dataclass(frozen=True)
 class Span:
     "Which events a row may count, from its own moment."
@@ -101,7 +101,7 @@ def _bound(
     moment = now + distance.to_timedelta64().astype("timedelta64[us]")
     return np.searchsorted(times, moment, side="left" if side == "end" and span.is_open else "right")
 
-
+# %% ../../nbs/lib/data/audit_window.ipynb #ae47b1b8
 def _running(
     events: pd.DataFrame,  # the events
     rows: pd.DataFrame,  # the table
@@ -141,7 +141,7 @@ def _summed(
     with np.errstate(invalid="ignore", divide="ignore"):
         return count if window.how == "count" else np.where(count > 0, total if window.how == "sum" else total / count, np.nan)
 
-
+# %% ../../nbs/lib/data/audit_window.ipynb #a3329fd7
 def _joined(
     events: pd.DataFrame,  # the events
     rows: pd.DataFrame,  # the table
@@ -172,7 +172,7 @@ def _joined(
         result = connection.execute(f"SELECT row, {', '.join(columns)} FROM asked LEFT JOIN given USING (entity) GROUP BY row ORDER BY row").df()
     return {span.name: result[f"v{position}"].to_numpy(dtype="float64", na_value=np.nan) for position, span in enumerate(spans)}
 
-# %% ../../nbs/lib/data/audit_window.ipynb #51b5a2b6
+# %% ../../nbs/lib/data/audit_window.ipynb #27323519
 def _days(distance: pd.Timedelta) -> str:  # distance: in time
     "Write a distance as a person would."
     for unit in ("day", "hour", "minute"):
@@ -225,7 +225,7 @@ def faults(
         different.setdefault((span.start, span.end, span.is_open, span.of_day, span.checks_known or not window.known_at), span)
     return list(different.values())
 
-# %% ../../nbs/lib/data/audit_window.ipynb #71a6489c
+# %% ../../nbs/lib/data/audit_window.ipynb #d65f5efd
 def _equal(
     stored: np.ndarray,  # as the table holds it
     computed: np.ndarray,  # anew
@@ -272,7 +272,7 @@ def _check_window(
 
 BEYOND = "is more, or other, than all events known so far could give"
 
-
+# %% ../../nbs/lib/data/audit_window.ipynb #08880fb9
 def _beyond(
     events: pd.DataFrame,  # the events
     rest: pd.DataFrame,  # the rows that differ
@@ -322,7 +322,7 @@ def _explain(
     found = {name: matches[name] & ~harmless for name in late}
     return dict(sorted(found.items(), key=lambda item: (-round(item[1].sum() / max(len(rest), 1), 3), -round(fits[item[0]], 3)))), harmless, best
 
-# %% ../../nbs/lib/data/audit_window.ipynb #3a5bd5b5
+# %% ../../nbs/lib/data/audit_window.ipynb #a65b8c71
 def _with_time(
     table: pd.DataFrame,  # a table
     name: str,  # its clock

@@ -10,7 +10,6 @@ __all__ = ['PACKED', 'MARKS', 'packing_of', 'open_bytes', 'read_blocks', 'Fault'
 import bz2
 import codecs
 import gzip
-import io
 import lzma
 import re
 import zipfile

@@ -6,8 +6,7 @@
 __all__ = ['MAX_VALUES', 'ISO_TIME', 'OTHER_DATE', 'ColumnProfile', 'KeyCheck', 'ColumnTally', 'Profile', 'profile_table',
            'profile_source', 'read_as_missing']
 
-# %% ../../nbs/lib/data/profile.ipynb #64127025
-import re
+# %% ../../nbs/lib/data/profile.ipynb #8fb3a0ae
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from .query import plain_types
 from .source import Sampler, join_reports, stream_source
 from .text import COMMA_NUMBER, GROUPED_NUMBER, NUMBER, infer_types, mark_missing
 
-# %% ../../nbs/lib/data/profile.ipynb #00068e70
+# %% ../../nbs/lib/data/profile.ipynb #5b7082ae
 MAX_VALUES = 1000  # different values that are listed by name
 ISO_TIME = r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?"
 OTHER_DATE = r"\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})( \d{1,2}:\d{2}(:\d{2})?)?|\d{4}/\d{1,2}/\d{1,2}"
@@ -46,6 +45,8 @@ class ColumnProfile:
     whole: bool = False  # the numbers, also those written as text, are whole
     unique: bool = False  # no value twice; looked at for whole numbers and texts
     rising: bool = False  # of times: none before one above it
+    first: Any = None  # of times, also of those among texts: the earliest
+    last: Any = None  # the latest
     codes: int = 0  # of text: whole numbers that begin with 0, or are too long for 64 bits
     max_length: int = 0  # of text: letters of the longest value
     quantiles: dict[str, float] = field(default_factory=dict)  # of numbers: q05, median, q95, from a sample
@@ -55,7 +56,7 @@ class ColumnProfile:
         "The share of rows without a value."
         return self.missing / self.rows if self.rows else 0.0
 
-# %% ../../nbs/lib/data/profile.ipynb #eb81c064
+# %% ../../nbs/lib/data/profile.ipynb #c2f6b803
 class KeyCheck:
     "Say whether values that come in pieces are all different."
 
@@ -91,7 +92,7 @@ class KeyCheck:
             self._merge()
         return self.possible and self.rows > 1
 
-# %% ../../nbs/lib/data/profile.ipynb #1eac0fd4
+# %% ../../nbs/lib/data/profile.ipynb #b89f4eb7
 class ColumnTally:
     "Count what a column holds, piece by piece."
 
@@ -239,7 +240,7 @@ class ColumnTally:
         return ColumnProfile(
             self.name, kind if present else "empty", self.rows, self.missing, low, high, None if self.values is None else dict(self.values),
             self.numbers, self.times, self.dates, dict(self.others.most_common(MAX_VALUES)), self.n_others, self.numbers > 0 and self.whole,
-            kind in ("int", "text") and self.key.result(), kind == "time" and self.rising and present > 1, self.codes, self.max_length, quantiles if numeric else {})
+            kind in ("int", "text") and self.key.result(), kind == "time" and self.rising and present > 1, self.low_time, self.high_time, self.codes, self.max_length, quantiles if numeric else {})
 
 
 def _number_text(
@@ -248,7 +249,7 @@ def _number_text(
     "Write a number as text, whole ones without a point."
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
-# %% ../../nbs/lib/data/profile.ipynb #5f494063
+# %% ../../nbs/lib/data/profile.ipynb #bf533e18
 @dataclass(frozen=True)
 class Profile:
     "What a table holds."
@@ -313,7 +314,7 @@ def profile_source(
     columns = {name: tally.profile(_quantiles(sample[name])) for name, tally in tallies.items()}
     return Profile(columns, sampler.rows, join_reports([reader.report() for reader in readers]), sample)
 
-# %% ../../nbs/lib/data/profile.ipynb #8e7d14f4
+# %% ../../nbs/lib/data/profile.ipynb #054250d4
 def _without(
     column: ColumnProfile,  # any column
     markers: set[str],  # texts that stand for a missing value
@@ -330,7 +331,8 @@ def _without(
     kind = "empty" if not present else "int" if column.numbers == present and column.whole else "float" if column.numbers == present else "time" if column.times == present else "text"
     kind = "text" if column.codes and kind in ("int", "float") else kind
     kind = "bool" if kind == "text" and values and {value.lower() for value in values} <= {"true", "false"} else kind
-    return replace(column, type=kind, missing=column.missing + gone, values=values, others=rest, n_others=n_others,
+    low, high = (column.first, column.last) if kind == "time" else (column.low, column.high)
+    return replace(column, type=kind, low=low, high=high, missing=column.missing + gone, values=values, others=rest, n_others=n_others,
                    quantiles=_quantiles(sample) if kind in ("int", "float") else {})
 
 

@@ -139,12 +139,13 @@ def _strata(
     outcome: np.ndarray,  # class codes or quantities, shape (n_rows,)
     groups: np.ndarray,  # int, shape (n_rows,)
     problem: str,  # "multiclass" or "regression"
-    n_bins: int = 10,  # strata of a quantity
+    n_bins: int = 10,  # strata of a quantity at most; each has ten groups or more
 ) -> np.ndarray:  # stratum of each group, shape (n_groups,); -1 for a number that is no group
     "Say which groups are alike in their outcome."
     sizes = np.bincount(groups)
     if problem == "regression":
         means = np.bincount(groups, weights=outcome) / np.maximum(sizes, 1)
+        n_bins = max(1, min(n_bins, int((sizes > 0).sum()) // 10))
         edges = np.unique(np.quantile(means[sizes > 0], np.arange(1, n_bins) / n_bins))
         return np.where(sizes > 0, np.searchsorted(edges, means, side="right"), -1)
     rank = np.argsort(np.argsort(np.bincount(outcome), kind="stable"), kind="stable")  # 0 for the rarest class

@@ -11,7 +11,7 @@ __all__ = ['MISSING', 'JOIN', 'GAP_METRICS', 'UNDEFINED', 'group_edges', 'sensit
 # %% ../../nbs/lib/fairness/assess.ipynb #cell2
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -217,8 +217,7 @@ def average_costs(
     costs: Costs,  # one price per outcome, or one per outcome and row
 ) -> Costs:
     "Return the mean prices, for what cannot look at single rows."
-    prices = {field.name: getattr(costs, field.name) for field in fields(costs)}
-    return type(costs)(**{name: float(np.mean(price)) for name, price in prices.items()}) if any(map(np.ndim, prices.values())) else costs
+    return costs if costs.n_rows is None else costs.average()
 
 
 def row_costs_of(
@@ -230,7 +229,7 @@ def row_costs_of(
     seed: int,  # of the draws
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:  # {feature: cost per 1,000 of each group in alphabetical order, and in each draw}; empty without prices per row
     "Measure the cost of each group where rows have prices of their own."
-    if average_costs(costs) is costs:
+    if costs.n_rows is None:
         return {}
     columns = np.column_stack([np.ones(len(y)), 1000 * costs.of(y, decisions)])
     codes = {feature: np.unique(frame[feature].to_numpy().astype(str), return_inverse=True)[1] for feature in frame.columns}
@@ -383,7 +382,7 @@ def group_notes(
     for metric, lack in undefined_without.items():
         undefined = table[(table["metric"] == metric) & table["value"].isna()]["group"].tolist()
         if undefined:
-            notes.append(f"{feature}: no {lack}, so the {metric.replace('_', ' ')} is undefined and in no gap: {', '.join(undefined)}.")
+            notes.append(f"{feature}: no {lack}, so the {metric.replace('_', ' ').replace(': ', ' of ')} is undefined and in no gap: {', '.join(undefined)}.")
     if len(counts) == 1:
         notes.append(f"{feature}: all rows are in one group, {counts.index[0]}; there is nothing to compare.")
     return notes

@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 import pandas as pd
 from sklearn.base import RegressorMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ..core import ConfigError, explain
@@ -67,8 +68,15 @@ class GroupShiftRegressor(RegressorMixin, GroupReader):
         self.features = features
         self.min_group_size = min_group_size
 
-    def _plain(self, X):
-        return np.asarray(self.estimator.predict(X if self.features is None else X[list(self.features)]), dtype=float)
+    def _inputs(self, X):
+        return X if self.features is None else X[list(self.features)]
+
+    def _shifts(self, X):
+        check_is_fitted(self, "shifts_")
+        groups = self._groups(X)
+        groups = np.where(np.isin(groups, self.pooled_), POOLED, groups)
+        known = dict(zip(self.groups_.tolist(), self.shifts_.tolist(), strict=True))
+        return np.array([known.get(group, 0.0) for group in groups.tolist()])
 
     def fit(self, X, y):
         "Learn what each group lacks, on rows that the estimator was not trained on."
@@ -76,7 +84,7 @@ class GroupShiftRegressor(RegressorMixin, GroupReader):
             raise ConfigError(explain("min_group_size", self.min_group_size, "a whole number, 1 or more"))
         y = as_numbers(y)
         self.edges_ = group_edges(self._features(X))
-        shifts, self.pooled_ = group_shifts(y - self._plain(X), self._groups(X), self.min_group_size)
+        shifts, self.pooled_ = group_shifts(y - np.asarray(self.estimator.predict(self._inputs(X)), dtype=float), self._groups(X), self.min_group_size)
         if len(self.pooled_):
             warnings.warn(f"too few rows (under {self.min_group_size}) for a correction of their own, so these are pooled: {', '.join(self.pooled_)}.", GroupWarning, stacklevel=2)
         if len(shifts) < 2:
@@ -87,8 +95,9 @@ class GroupShiftRegressor(RegressorMixin, GroupReader):
 
     def predict(self, X):
         "Return the corrected predictions, shape (n_rows,)."
-        check_is_fitted(self, "shifts_")
-        groups = self._groups(X)
-        groups = np.where(np.isin(groups, self.pooled_), POOLED, groups)
-        known = dict(zip(self.groups_.tolist(), self.shifts_.tolist(), strict=True))
-        return self._plain(X) + np.array([known.get(group, 0.0) for group in groups.tolist()])
+        return self.estimator.predict(self._inputs(X)) + self._shifts(X)
+
+    @available_if(lambda self: hasattr(self.estimator, "predict_quantile"))
+    def predict_quantile(self, X, quantile):
+        "Return a corrected quantile of what may come in each row; `quantile` is a number, or one for each row."
+        return self.estimator.predict_quantile(self._inputs(X), quantile) + self._shifts(X)

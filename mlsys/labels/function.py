@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LabellingFunction', 'labelling_function', 'apply_functions', 'match_function', 'sql_functions', 'load_functions']
 
-# %% ../../nbs/lib/labels/function.ipynb #34f97b51
+# %% ../../nbs/lib/labels/function.ipynb #f3bf3a14
 import importlib
 import re
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from ..data.contract import as_text
 from ..data.query import query_tables
 from .vote import ABSTAIN
 
-# %% ../../nbs/lib/labels/function.ipynb #5cb70be2
+# %% ../../nbs/lib/labels/function.ipynb #3d8b5d1e
 @dataclass(frozen=True)
 class LabellingFunction:
     "A function of a table that votes for a class in each row, or abstains."
@@ -54,7 +54,7 @@ def labelling_function(
         return LabellingFunction(inner, name or inner.__name__, (inner.__doc__ or "").strip(), votes_for)
     return decorate if function is None else decorate(function)
 
-# %% ../../nbs/lib/labels/function.ipynb #4a4579fe
+# %% ../../nbs/lib/labels/function.ipynb #cbc52373
 def _where(
     error: Exception,  # what a function raised
 ) -> str:  # without values of the data
@@ -76,22 +76,22 @@ def _as_votes(
     argument = f"labelling function {function.name}"
     if isinstance(found, pd.Series) and len(found) == len(table) and not found.index.equals(table.index):
         raise ConfigError(explain(argument, "rows in another order", "the rows of the table in their order", "Was the result sorted or regrouped?"))
-    column = found.reset_index(drop=True) if isinstance(found, pd.Series) else pd.Series(_flat(found, argument))
+    column = found if isinstance(found, pd.Series) else pd.Series(_flat(found, argument))
     if len(column) != len(table):
         raise ConfigError(explain(argument, f"{len(column)} votes", f"one for each of the {len(table)} rows"))
     missing = column.isna().to_numpy()
-    if pd.api.types.is_object_dtype(column):
-        column = column[~missing].infer_objects().reindex(column.index) if missing.any() else column.infer_objects()
-    is_condition = pd.api.types.is_bool_dtype(column.dropna().infer_objects()) and bool((~missing).any())
-    numeric = pd.api.types.is_integer_dtype(column) or is_condition
-    if not numeric and not missing.all():
-        received = "missing values among numbers with a point" if missing.any() else f"values of type {column.dtype}"
+    cast = column[~missing] if missing.any() else column
+    cast = cast.infer_objects() if pd.api.types.is_object_dtype(cast) else cast
+    is_condition = pd.api.types.is_bool_dtype(cast)
+    if len(cast) and not is_condition and not pd.api.types.is_integer_dtype(cast):
+        received = "missing values among numbers with a point" if missing.any() else f"values of type {cast.dtype}"
         raise ConfigError(explain(argument, received, f"whole numbers or a condition; {ABSTAIN} or pd.NA (type Int64) where it abstains"))
-    values = np.where(missing, ABSTAIN, column.astype("object").where(~missing, ABSTAIN).astype("int64"))
-    if function.votes_for is not None:
-        if not is_condition and not missing.all():
-            raise ConfigError(explain(argument, f"values of type {column.dtype}", f"a condition, true where it votes for {function.votes_for}"))
-        values = np.where(values == 1, function.votes_for, ABSTAIN)
+    if len(cast) and function.votes_for is not None and not is_condition:
+        raise ConfigError(explain(argument, f"values of type {cast.dtype}", f"a condition, true where it votes for {function.votes_for}"))
+    given = cast.to_numpy(dtype="bool" if is_condition else "int64") if len(cast) else np.empty(0, dtype="int64")
+    given = np.where(given, function.votes_for, ABSTAIN) if function.votes_for is not None and len(cast) else given
+    values = np.full(len(table), ABSTAIN, dtype="int64")
+    values[~missing] = given
     if len(values) and (values.min() < ABSTAIN or values.max() > 199):
         raise ConfigError(explain(argument, int(values[(values < ABSTAIN) | (values > 199)][0]), f"{ABSTAIN} (abstains) or a class from 0 on"))
     return values.astype("int16")
@@ -107,7 +107,7 @@ def _flat(
         raise ConfigError(explain(argument, received, "one column: a Series, an array or a list"))
     return found
 
-# %% ../../nbs/lib/labels/function.ipynb #cd6d3d37
+# %% ../../nbs/lib/labels/function.ipynb #b2273681
 def apply_functions(
     functions: Sequence[LabellingFunction],  # what to ask
     table: pd.DataFrame,  # any table
@@ -129,7 +129,7 @@ def apply_functions(
             raise ConfigError(explain(f"labelling function {function.name}", int(votes[:, number].max()), f"{ABSTAIN} (abstains) or a class from 0 to {n_classes - 1}"))
     return votes
 
-# %% ../../nbs/lib/labels/function.ipynb #e066cc17
+# %% ../../nbs/lib/labels/function.ipynb #24608521
 def match_function(
     column: str,  # a column of text
     pattern: str | Sequence[str],  # a regular expression, or words of which one must occur
@@ -155,7 +155,7 @@ def match_function(
 
     return LabellingFunction(matches, name, f"Votes where {column} matches {expression}.", votes_for)
 
-# %% ../../nbs/lib/labels/function.ipynb #93b0c3dc
+# %% ../../nbs/lib/labels/function.ipynb #048a6f50
 def sql_functions(
     lines: Sequence[str],  # "name = SQL expression that gives a label or NULL", one for each function
     classes: Sequence[str],  # labels in the order of their codes
@@ -192,7 +192,7 @@ def _sql_function(
 
     return LabellingFunction(vote, name, expression)
 
-# %% ../../nbs/lib/labels/function.ipynb #df396d50
+# %% ../../nbs/lib/labels/function.ipynb #9ae2aa23
 def load_functions(
     module: str,  # dotted name of a module, such as `my_project.labels`
 ) -> list[LabellingFunction]:

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['Patterns', 'find_patterns', 'Unit', 'make_unit', 'make_units']
 
-# %% ../../nbs/lib/labels/pattern.ipynb #0d542a9d
+# %% ../../nbs/lib/labels/pattern.ipynb #c652adf6
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-# %% ../../nbs/lib/labels/pattern.ipynb #e5bc08d4
+# %% ../../nbs/lib/labels/pattern.ipynb #4232c4f3
 @dataclass(frozen=True)
 class Patterns:
     "The different rows of an array of votes."
@@ -25,7 +25,7 @@ class Patterns:
         "Rows that the patterns stand for."
         return float(self.counts.sum())
 
-# %% ../../nbs/lib/labels/pattern.ipynb #89aa60ba
+# %% ../../nbs/lib/labels/pattern.ipynb #877fdb4a
 _EXACT = 2**22  # whole numbers up to here, and sums of them, are exact in float32
 
 
@@ -56,7 +56,7 @@ def _keys(
         key, size = key * more + column, size * more
     return key
 
-# %% ../../nbs/lib/labels/pattern.ipynb #69961657
+# %% ../../nbs/lib/labels/pattern.ipynb #3a86159a
 def find_patterns(
     votes: np.ndarray,  # integers, shape (n_rows, n_functions): a class, or -1 for an abstention
     n_classes: int,  # classes, 1 or more
@@ -70,11 +70,11 @@ def find_patterns(
     if with_inverse:
         _, first, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
         return Patterns(symbols[first], counts.astype("float64"), inverse)
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(keys)
     begins = np.flatnonzero(np.r_[True, np.diff(keys[order]) != 0])
     return Patterns(symbols[order[begins]], np.diff(np.r_[begins, len(keys)]).astype("float64"))
 
-# %% ../../nbs/lib/labels/pattern.ipynb #0c619297
+# %% ../../nbs/lib/labels/pattern.ipynb #fb957474
 @dataclass(frozen=True)
 class Unit:
     "Columns that are read together."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ABSTAIN', 'check_n_classes', 'check_votes', 'count_votes', 'majority_shares', 'is_silent']
 
-# %% ../../nbs/lib/labels/vote.ipynb #6e932a2b
+# %% ../../nbs/lib/labels/vote.ipynb #b4e89348
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..core import ConfigError, explain
 
-# %% ../../nbs/lib/labels/vote.ipynb #d5b17586
+# %% ../../nbs/lib/labels/vote.ipynb #e5ed0cc2
 ABSTAIN = -1  # the vote of a function that knows nothing of a row
 
 
@@ -25,7 +25,7 @@ def check_n_classes(
         raise ConfigError(explain("n_classes", n_classes, "a whole number from 1 to 200"))
     return int(n_classes)
 
-# %% ../../nbs/lib/labels/vote.ipynb #1b544f63
+# %% ../../nbs/lib/labels/vote.ipynb #14b68c58
 def _whole_numbers(
     votes: Any,  # what was given
     argument: str,  # its name, for the error
@@ -35,12 +35,15 @@ def _whole_numbers(
         if votes.isna().to_numpy().any():
             raise ConfigError(explain(argument, "missing values", "whole numbers", f"Write {ABSTAIN} where a function abstains."))
         votes = votes.to_numpy()
-    array = np.asarray(votes)
+    try:
+        array = np.asarray(votes)
+    except ValueError:
+        raise ConfigError(explain(argument, "rows of different lengths", "rows of one length")) from None
     if array.dtype == object and array.size:
         try:
             array = np.array(array.tolist())
         except ValueError:
-            raise ConfigError(explain(argument, "rows of different lengths", "a table of whole numbers")) from None
+            raise ConfigError(explain(argument, "rows of different lengths", "rows of one length")) from None
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise ConfigError(explain(argument, "missing or infinite values", "whole numbers", f"Write {ABSTAIN} where a function abstains."))
@@ -71,7 +74,7 @@ def check_votes(
                                   f"It stands in row {row}, column {column}."))
     return array.astype("int16")
 
-# %% ../../nbs/lib/labels/vote.ipynb #5fa0b308
+# %% ../../nbs/lib/labels/vote.ipynb #b0e9684f
 def count_votes(
     votes: np.ndarray,  # integers, shape (n_rows, n_functions)
     n_classes: int,  # classes

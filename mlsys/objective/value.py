@@ -6,7 +6,7 @@
 __all__ = ['WORDS', 'ADVICE', 'Business', 'Option', 'YearlyValue', 'amount', 'value_reason', 'widest_draws', 'heaviest_share',
            'yearly_value', 'worth_markdown', 'plot_worth']
 
-# %% ../../nbs/lib/objective/value.ipynb #900d26a1
+# %% ../../nbs/lib/objective/value.ipynb #1b638eb8
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,7 +17,7 @@ import numpy as np
 from ..core import ConfigError, explain, unknown_name
 from .resample import draw_sums, drawn_interval, unit_codes
 
-# %% ../../nbs/lib/objective/value.ipynb #b980ad32
+# %% ../../nbs/lib/objective/value.ipynb #9362ca46
 @dataclass(frozen=True, kw_only=True)
 class Business:
     "How often it is decided, and what it costs to keep a way of deciding alive."
@@ -44,7 +44,7 @@ class Business:
         "What the model costs in a year of use, its share of the build included."
         return self.model_cost_per_year + self.model_build_cost / self.horizon_years
 
-# %% ../../nbs/lib/objective/value.ipynb #50a44706
+# %% ../../nbs/lib/objective/value.ipynb #9f7253a3
 WORDS = {"constant": "the same decision for everybody", "today": "today's rule", "rule": "the best if-then rule"}
 ADVICE = {"constant": "use neither: decide the same for everybody", "today": "keep today's rule", "rule": "use the rule"}
 
@@ -102,7 +102,7 @@ def amount(
     rounded = float(f"{value:.3g}") + 0.0
     return f"{rounded:{sign},.0f}" if abs(rounded) >= 100 else f"{rounded:{sign}.3g}"
 
-# %% ../../nbs/lib/objective/value.ipynb #2ec651b5
+# %% ../../nbs/lib/objective/value.ipynb #56a69942
 def value_reason(
     value: YearlyValue,  # what `yearly_value` returned
 ) -> str:
@@ -111,7 +111,8 @@ def value_reason(
     if value.model in WORDS:
         return f"No model was chosen: {WORDS[value.use]} costs least of the simple ways."
     moved = "gains" if gain["value"] > 0 else "loses"
-    found = (f"`{value.model}` {moved} {amount(abs(gain['value']))}{unit} a year against {WORDS[value.rival]}, running costs taken off "
+    net = ", running costs taken off" if any(item.running_cost for item in value.options) else ""
+    found = (f"`{value.model}` {moved} {amount(abs(gain['value']))}{unit} a year against {WORDS[value.rival]}{net} "
              f"(95 % interval {amount(gain['low'], '+')} to {amount(gain['high'], '+')})")
     if gain["low"] == gain["high"] == 0:
         return f"`{value.model}` and {WORDS[value.rival]} are worth the same to the last decision, and the simpler one wins a tie."
@@ -122,7 +123,7 @@ def value_reason(
     return (f"{found}. These {value.rows:,} rows cannot tell: the gain is above 0 in {value.share_of_draws:.0%} of the draws. "
             f"Until they can, {ADVICE[value.use].removeprefix('use neither: ')}; {settle}.")
 
-# %% ../../nbs/lib/objective/value.ipynb #00d72e37
+# %% ../../nbs/lib/objective/value.ipynb #3e506b3f
 def widest_draws(
     columns: np.ndarray,  # what is compared first, then anything else, shape (n_rows, n_columns)
     units: Mapping[str, Any],  # {name: what each row belongs to, shape (n_rows,)}; rows by themselves are always tried
@@ -152,7 +153,7 @@ def heaviest_share(
     squares = np.square(difference)
     return float(squares.max() / squares.sum()) if squares.sum() > 0 else 0.0
 
-# %% ../../nbs/lib/objective/value.ipynb #505d7320
+# %% ../../nbs/lib/objective/value.ipynb #faa97671
 def _as_columns(
     row_costs: Mapping[str, Any],  # {way to decide: cost of each row, shape (n_rows,)}
     model: str,  # which of them is the model
@@ -186,7 +187,7 @@ def _rows_to_settle(gain: dict[str, float], rows: int) -> int | None:
     more = rows * (reach / abs(gain["value"])) ** 2 - rows
     return max(math.ceil(more), 1) if more < 1e9 else None
 
-# %% ../../nbs/lib/objective/value.ipynb #28c084e2
+# %% ../../nbs/lib/objective/value.ipynb #ba8b609b
 def _break_even(
     saved: dict[str, float],  # by the model against its rival per decision; value, low and high
     business: Business,  # decisions and running costs
@@ -210,7 +211,7 @@ def _notes(difference: np.ndarray, drawn: str, units: Any, count: int, rival: st
         f"It decides as {WORDS[rival]} does on every row, or at the same cost." if not difference.any() else "",
     ) if text]
 
-# %% ../../nbs/lib/objective/value.ipynb #f89b017e
+# %% ../../nbs/lib/objective/value.ipynb #acd6cf04
 def yearly_value(
     row_costs: Mapping[str, Any],  # {"constant", "rule", "today" (if there is one), the model's name: cost of each row, shape (n_rows,)}
     model: str,  # the model's name
@@ -241,7 +242,7 @@ def yearly_value(
         options=[Option(name, float(1000 * columns[name].mean()), running[name], item) for name, item in zip(columns, worth, strict=True)],
         business=business, notes=_notes(compared[:, 0], drawn, units.get(drawn), count, rival) if model not in WORDS else [])
 
-# %% ../../nbs/lib/objective/value.ipynb #072046cc
+# %% ../../nbs/lib/objective/value.ipynb #164fb72b
 def _between(entry: Mapping[str, float]) -> str:
     "Write a value with its interval."
     same = entry["low"] == entry["high"]
@@ -259,19 +260,19 @@ def worth_markdown(
     turned = [
         f"It would pay up to a yearly cost of {_between(pays)} {unit}; it is set down at {amount(business.model_cost)}." if pays["value"] > 0 else
         "It would not pay if it were free.",
-        f"It would pay from {amount(needs['value'])} decisions a year on; there are {amount(business.decisions_per_year)}." if math.isfinite(needs["value"]) else
-        "No number of decisions would make it pay.",
+        "No number of decisions would make it pay." if not math.isfinite(needs["value"]) else
+        f"It would pay from {amount(needs['value'])} decisions a year on; there are {amount(business.decisions_per_year)}." if needs["value"] else "",
     ] if value.model not in WORDS else []
     parts = [
         f"**{value.verdict[0].upper()}{value.verdict[1:]}.** {value_reason(value)}",
         f"What the figure stands for: {business.figure}" if business.figure else "",
         "\n".join([f"| way to decide | cost of 1,000 decisions, {unit} | running cost a year | worth a year (95 % interval{drawn}) |", "| --- | --- | --- | --- |", *rows]),
-        f"*Worth* is what it saves against the same decision for everybody, its running cost taken off, at {amount(business.decisions_per_year)} decisions a year like these {value.rows:,}.",
-        "\n".join(f"- {text}" for text in [*turned, *value.notes]),
+        f"*Worth* is what it saves against the same decision for everybody, its running cost taken off, at {amount(business.decisions_per_year)} decisions a year like these {value.rows:,}. The decision for everybody is the one that was cheapest on these very rows.",
+        "\n".join(f"- {text}" for text in [*turned, *value.notes] if text),
     ]
     return "\n\n".join(part for part in parts if part)
 
-# %% ../../nbs/lib/objective/value.ipynb #4db969a4
+# %% ../../nbs/lib/objective/value.ipynb #357a4f13
 def plot_worth(
     value: YearlyValue,  # what `yearly_value` returned
     axes: Any,  # matplotlib axes to draw on

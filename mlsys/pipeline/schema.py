@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RUNGS', 'GROUPS', 'between', 'one_of', 'DataConfig', 'ObjectiveConfig', 'LabelsConfig', 'SplitConfig', 'AuditConfig',
-           'ModelConfig', 'FairnessConfig', 'PrivacyConfig', 'ProfileConfig', 'check_config']
+           'ModelConfig', 'FairnessConfig', 'PrivacyConfig', 'ProfileConfig', 'objective_faults', 'check_config']
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell2
 from collections.abc import Mapping
@@ -12,6 +12,9 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from ..core import ConfigError, explain, unknown_name
+from ..objective.cost import Costs
+from ..objective.gate import parse_gate
+from ..objective.problem import AMOUNT, BINARY, ErrorCosts
 from .parameters import _fits
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell4
@@ -189,6 +192,24 @@ GROUPS = {
     "profile": ProfileConfig,
 }
 
+# %% ../../nbs/lib/pipeline/schema.ipynb #e9236f34
+def objective_faults(
+    values: Mapping,  # the objective's part of a configuration, each value of its type
+) -> list[str]:
+    "Return what is wrong with gates and costs that are numbers."
+    checks = [lambda gate=gate: parse_gate(gate) for gate in values.get("gates", [])]
+    for kind, names in ((Costs, BINARY), (ErrorCosts, AMOUNT)):
+        prices = {name: values.get(f"cost_{name}", default) for name, default in names.items()}
+        if not any(isinstance(price, str) for price in prices.values()):
+            checks.append(lambda kind=kind, prices=prices: kind(**prices))
+    faults = []
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            faults.append(f"conf/objective: objective.{error}")
+    return faults
+
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell10
 def _domain_fault(name: str, value: Any, metadata: Mapping) -> str:
     "Say what is wrong with VALUE, or return an empty text."
@@ -237,7 +258,8 @@ def check_config(
             faults.append(explain(f"conf/{group}", values, f"a mapping with the keys of {schema.__name__}",
                                   f"Name a file of conf/{group}/ in the defaults list of conf/config.yaml."))
         else:
-            faults += _group_faults(group, schema, values)
+            found = _group_faults(group, schema, values)
+            faults += found or (objective_faults(values) if group == "objective" else [])
     seed = config.get("seed")
     if not _fits("int", seed) or not 0 <= seed < 2**32:
         faults.append(explain("conf/config.yaml: seed", seed, "an integer from 0 to 4294967295"))

@@ -63,6 +63,12 @@ def test_a_stage_block_is_the_notebooks_signature(repo):
         ("model=bosted", "Did you mean boosted"),
         ("data.positive_label=7", "Quote it"),
         ("data.sensitive=sex", "Write a list: [sex]"),
+        ('objective.gates=["auc_roc => 0.7"]', "objective.gate: received 'auc_roc => 0.7'"),
+        ("objective.cost_false_negative=0", "objective.cost_false_negative: received 0.0; allowed: more than cost_true_positive"),
+        ("objective.cost_false_negative=nan", "objective.cost_false_negative: received nan"),
+        ("objective.decisions_per_year=0", "objective.decisions_per_year: received 0"),
+        ("objective.max_bytes=-1", "objective.max_bytes: received -1; allowed: from 0"),
+        ("objective.model_cost_per_year=-5", "objective.model_cost_per_year: received -5"),
     ],
 )
 def test_a_wrong_value_is_named(repo, override, words):

@@ -13,7 +13,7 @@ from mlsys.data.audit_code_flow import MAX_STEPS
 from mlsys.data.audit_code_sql import audit_derive
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from audit_code import CASES, as_notebook, measure, read_cases  # noqa: E402
+from audit_code import CASES, as_notebook, measure, read_cases
 
 HEAD = """
 import pandas as pd
@@ -227,3 +227,42 @@ def test_the_derived_columns_of_the_bundled_configurations_are_fine(repo):
 
     for path in sorted((repo / "conf" / "data").glob("*.yaml")):
         assert not audit_derive(list(OmegaConf.load(path).get("derive", [])))
+
+
+SPLIT = "\na, b, c, d = train_test_split(df.drop(columns='y'), df['y'])\n"
+
+
+@pytest.mark.parametrize(("text", "verdict"), [
+    ("from sklearn.preprocessing import OneHotEncoder\nX = OneHotEncoder().fit_transform(df[['a']])\na, b = train_test_split(X)", "stands"),
+    ("df = pd.get_dummies(df)" + SPLIT, "note"), ("df = df[df.x < df.x.quantile(.99)]" + SPLIT, "note"),
+    ("from sklearn.preprocessing import LabelEncoder\ndf['y'] = LabelEncoder().fit_transform(df['y'])" + SPLIT, "nothing"),
+    (SPLIT + "from sklearn.model_selection import GridSearchCV\na = StandardScaler().fit_transform(a)\nGridSearchCV(LogisticRegression(), {}).fit(a, c)", "note"),
+    (SPLIT + "from sklearn.model_selection import cross_val_score\nfrom imblearn.over_sampling import SMOTE\na, c = SMOTE().fit_resample(a, c)\ncross_val_score(LogisticRegression(), a, c)",
+     "stands"),
+    (SPLIT + "import xgboost\nm = xgboost.XGBClassifier().fit(a, c, eval_set=[(b, d)])\nm.score(b, d)", "note"),
+    (SPLIT + "import xgboost\nm = xgboost.XGBClassifier(early_stopping_rounds=5).fit(a, c, eval_set=[(b, d)])\nm.score(b, d)", "stands"),
+    ("from imblearn.under_sampling import RandomUnderSampler\nX, y = RandomUnderSampler().fit_resample(df.drop(columns='y'), df['y'])\na, b, c, d = train_test_split(X, y)", "note"),
+    ("df = df.sort_values('order_date')" + SPLIT, "stands"), ("df['when'] = pd.to_datetime(df['when'])" + SPLIT, "note"), (SPLIT, "nothing"),
+])  # fmt: skip
+def test_the_verdicts_that_the_guide_tells(text, verdict):
+    found = audit_source(HEAD + text)
+    assert verdict == ("nothing" if not found else "stands" if any(finding.stands for finding in found) else "note"), found
+
+
+@pytest.mark.parametrize(("text", "rules"), [
+    ("X_train, X_test = df[::2], df[1::2]\ny_train, y_test = df.y[::2], df.y[1::2]\nm = LogisticRegression().fit(X_train, y_train)\nm.score(X_test, y_test)", []),
+    ("def check(X, y, X_test):\n    scaler = StandardScaler().fit(X)\n    return scaler.transform(X_test)", []),
+    ("df['y'] = (df['income'] > df['income'].median()).astype(int)\na, b, c, d = train_test_split(df[['age']], df['y'])\nLogisticRegression().fit(a, c)", []),
+    ("from somewhere import Cleaner\nX = Cleaner().fit_transform(df)\na, b = train_test_split(X)", ["fit-before-split"]),
+    ("latest = df[df.date == df.date.max()]\ntest_size = 0.2\na, b = train_test_split(df, test_size=test_size)", []),
+    ("test_dates = df['date']\ndf['a'] = df['a'].fillna(df['a'].mean())\na, b = train_test_split(df)", ["fit-before-split"]),
+])  # fmt: skip
+def test_code_as_it_is_found_in_the_wild(text, rules):
+    assert [rule for rule, _ in standing(text)] == rules
+
+
+def test_a_test_set_that_is_read_for_each_setting_is_noted():
+    text = ("a, b, c, d = train_test_split(df.drop(columns='y'), df['y'])\nfor strength in [0.1, 1, 10]:\n    m = LogisticRegression(C=strength).fit(a, c)\n    print(m.score(b, d))")
+    note, = audit_source(HEAD + text)
+    assert not note.stands and note.rule == "tuned-on-test" and "each setting" in note.what
+    assert not audit_source(HEAD + text.replace("C=strength", "C=1"))

@@ -1,5 +1,7 @@
 """Splits: no row, person or moment on two sides, whatever the table looks like."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,16 @@ from sklearn.metrics import roc_auc_score
 
 from mlsys.core import ConfigError, LeakageError
 from mlsys.data.roles import Roles
-from mlsys.data.split import PARTS, auc_with_interval, check_split, group_codes, random_and_time, split_table
+from mlsys.data.split import (
+    PARTS,
+    auc_with_interval,
+    check_split,
+    group_codes,
+    macro_auc,
+    r2_with_interval,
+    random_and_time,
+    split_table,
+)
 
 
 def table_of(n, seed=0, n_groups=0, days=400, ties=False):
@@ -66,7 +77,7 @@ def test_at_random_groups_stay_whole_and_shares_hold(seed, n, people, test, vali
     assert len(split.validation) == pytest.approx(validation * (1 - test) * n, abs=0.06 * n if people else 2)
     if not people:
         rates = split.report["positive_rate"].values()
-        assert max(rates) - min(rates) < 0.06, "stratified"
+        assert max(rates) - min(rates) < 0.02 + 2 / min(split.report["rows"].values()), "stratified, but for a row on either side"
     else:
         names = [set(rows["person"]) for rows in split.parts.values()]
         assert not names[0] & names[1] and not names[0] & names[2] and not names[1] & names[2]
@@ -189,3 +200,42 @@ def test_a_moving_world_shows_in_the_comparison():
     assert compared.loc["random rows", "auc"] > compared.loc["latest rows", "auc"] + 0.1, "the period helps only a random split"
     steady = random_and_time(table.assign(y=(rng.random(n) < 1 / (1 + np.exp(-table["x"]))).astype("int8")), roles_of(table, rows_in_time_order=True))
     assert abs(steady["auc"].iloc[0] - steady["auc"].iloc[1]) < 0.06
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(60, 400), people=st.sampled_from([0, 50]), n_classes=st.integers(3, 30))
+def test_every_class_is_learnt_from_and_shares_hold(seed, n, people, n_classes):
+    rng = np.random.default_rng(seed)
+    table = table_of(n, seed, people).assign(y=np.sort(rng.integers(0, n_classes, n)).astype("int16"))
+    roles = replace(roles_of(table), problem="multiclass", classes=[str(code) for code in range(n_classes)], positive_label="", negative_label="")
+    split = split_table(table, roles, "random", test_share=0.25, validation_share=0.2, seed=seed)
+    assert accounted(split) == n
+    if not people:
+        assert set(split.train["y"]) == set(table["y"]), "what is never seen cannot be learnt"
+        assert len(split.test) == pytest.approx(0.25 * n, abs=2) and len(split.validation) == pytest.approx(0.15 * n, abs=2)
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(100, 500))
+def test_a_quantity_is_alike_in_all_parts(seed, n):
+    table = table_of(n, seed).assign(y=np.sort(np.random.default_rng(seed).lognormal(size=n)))
+    roles = replace(roles_of(table), problem="regression", classes=[], positive_label="", negative_label="")
+    split = split_table(table, roles, "random", test_share=0.25, validation_share=0.2, seed=seed)
+    order = table["y"].rank(pct=True).to_numpy()
+    assert all(abs(order[rows["row_id"]].mean() - 0.5) < 0.07 for rows in split.parts.values())
+    assert set(split.report["outcome"]["test"]) == {"mean", "median", "standard_deviation"}
+
+
+def test_the_mean_area_of_two_classes_is_delongs():
+    rng = np.random.default_rng(0)
+    outcome, scores = rng.integers(0, 2, 300), rng.random(300).round(1)
+    both = np.column_stack([1 - scores, scores])
+    assert macro_auc(outcome, both) == pytest.approx(auc_with_interval(outcome, scores), rel=0.01)
+    assert np.isnan(macro_auc(np.zeros(5, dtype=int), both[:5])[0])
+
+
+def test_the_interval_of_r2_holds_the_truth():
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(200):
+        x, noise = rng.normal(size=(2, 400))
+        _, low, high = r2_with_interval(x + noise, x)
+        inside += low <= 0.5 <= high
+    assert inside >= 180 and np.isnan(r2_with_interval(np.ones(9), np.ones(9))[0])

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from mlsys.core import ConfigError
 from mlsys.evaluate.curve import threshold_curve
 from mlsys.objective.cost import Costs
-from mlsys.objective.curve import cost_curve, cost_of_moving, moved_threshold, odds_factor, threshold_note, tuned_factor
+from mlsys.objective.curve import (
+    cost_curve,
+    cost_of_moving,
+    moved_threshold,
+    odds_factor,
+    threshold_note,
+    tuned_factor,
+)
 
 PRICE = st.floats(0.01, 100)
 ROW = st.tuples(st.booleans(), st.integers(0, 8), PRICE, PRICE, st.floats(-10, 10))

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from mlsys.core import ConfigError, jsonable
 from mlsys.objective.resample import draw_sums, drawn_interval, time_blocks, unit_codes
-from mlsys.objective.value import Business, amount, heaviest_share, plot_worth, value_reason, worth_markdown, yearly_value
+from mlsys.objective.value import (
+    Business,
+    amount,
+    heaviest_share,
+    plot_worth,
+    value_reason,
+    worth_markdown,
+    yearly_value,
+)
 
 
 def ways(rows=400, saved=2.0, noise=1.0, seed=0):

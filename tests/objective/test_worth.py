@@ -38,6 +38,16 @@ def test_every_candidate_is_weighed_on_the_same_rows(folders):
     assert weigh("rule", folders, business).line == "use the rule: no model was chosen"
 
 
+def test_where_a_rule_was_picked_the_nearest_model_is_weighed(folders, tmp_path):
+    folders["train"] = tmp_path / "train"
+    rungs = [{"name": "constant", "cost_per_1000": 3.0}, {"name": "rule", "cost_per_1000": 1.0}, {"name": "linear", "cost_per_1000": 0.5}, {"name": "boosted", "cost_per_1000": 1.5}]
+    write_json(folders["train"] / "ladder.json", {"chosen": "rule", "rungs": rungs})
+    value = weigh("rule", folders, Business(decisions_per_year=1000))
+    assert value.model == "boosted" and value.verdict == "use the model"  # linear has no costs on these rows
+    assert value.notes[0].startswith("What is registered is the best if-then rule")
+    assert weigh("boosted", folders, Business(decisions_per_year=1000)).notes == []
+
+
 def test_without_sensitive_columns_and_without_units(folders):
     pd.DataFrame().to_parquet(folders["assess"] / "costs.parquet", index=False)
     pd.DataFrame(index=range(200)).to_parquet(folders["evaluate"] / "units.parquet", index=False)

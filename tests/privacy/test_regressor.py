@@ -20,11 +20,11 @@ from mlsys.privacy import classifier
 from mlsys.privacy.accounting import PrivacyWarning, epsilon_spent
 from mlsys.privacy.pipeline import declared_range, private_pipeline
 from mlsys.privacy.regressor import (
-    RANGE_SHARE,
     PrivateLinearRegression,
     check_range,
     count_threshold,
     find_range,
+    range_edges,
 )
 
 quiet = pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")
@@ -49,12 +49,12 @@ def test_it_keeps_scikit_learns_contract(monkeypatch):
 
 @quiet
 @pytest.mark.parametrize("target", [0.5, 1.0, 3.0])
-@pytest.mark.parametrize("target_range", [(0, 200), None])
-def test_the_budget_is_kept_range_and_all(target, target_range):
+@pytest.mark.parametrize("target_range, share", [((0, 200), 0.0), ((0, 200), 0.1), (None, 0.2)])
+def test_the_budget_is_kept_range_and_all(target, target_range, share):
     X, y = rows()
-    model = PrivateLinearRegression(target_epsilon=target, target_range=target_range, batch_size=500, epochs=5, random_state=0).fit(X, y)
+    model = PrivateLinearRegression(target_epsilon=target, target_range=target_range, range_share=share, batch_size=500, epochs=5, random_state=0).fit(X, y)
     known = dict(noise_multiplier=model.noise_multiplier_, sample_rate=model.sample_rate_, steps=model.n_steps_, delta=1e-5)
-    assert model.range_epsilon_ == (RANGE_SHARE * target if target_range is None else 0.0)
+    assert model.range_epsilon_ == share * target
     assert model.epsilon_ == epsilon_spent(**known) + model.range_epsilon_ <= target
     assert model.n_steps_ == 30
 
@@ -85,15 +85,15 @@ def test_one_row_out_of_range_counts_as_the_end_of_it():
     fits = []
     for worst in (200.0, 1e12):
         y[0] = worst
-        fits.append(PrivateLinearRegression(target_range=(0, 200), epochs=5, random_state=0).fit(X, y).coef_)
+        fits.append(PrivateLinearRegression(target_range=(0, 200), range_share=0.0, epochs=5, random_state=0).fit(X, y).coef_)
     assert np.array_equal(*fits)
 
 
 @quiet
 def test_units_do_not_matter_and_predictions_stay_inside():
     X, y = rows()
-    small = PrivateLinearRegression(target_range=(0, 200), epochs=5, random_state=0).fit(X, y)
-    large = PrivateLinearRegression(target_range=(0, 200_000), epochs=5, random_state=0).fit(X, 1000 * y)
+    small = PrivateLinearRegression(target_range=(0, 200), range_share=0.0, epochs=5, random_state=0).fit(X, y)
+    large = PrivateLinearRegression(target_range=(0, 200_000), range_share=0.0, epochs=5, random_state=0).fit(X, 1000 * y)
     assert np.allclose(large.predict(X), 1000 * small.predict(X), rtol=1e-6)
     wild = small.predict(1e6 * X)
     assert wild.min() >= 0 and wild.max() <= 200
@@ -110,6 +110,25 @@ def test_the_range_is_a_function_of_noisy_counts_alone(values, row, epsilon, see
     low, high = find_range(y, epsilon=epsilon, seed=seed)
     assert (low, high) == find_range(PUBLIC_KNOTS[inside], epsilon=epsilon, seed=seed)
     assert low in PUBLIC_KNOTS and high in PUBLIC_KNOTS and low < high
+
+
+@settings(max_examples=60, deadline=None)
+@given(low=st.floats(-1e6, 1e6), width=st.floats(1e-3, 1e7))
+def test_edges_rise_and_end_where_declared(low, width):
+    edges = range_edges((low, low + width))
+    assert (np.diff(edges) > 0).all() and edges[0] == low and edges[-1] == low + width
+
+
+@quiet
+def test_a_wide_declaration_costs_little():
+    X, y = rows(8000)
+    scores = [PrivateLinearRegression(target_epsilon=1.0, target_range=(0, high), random_state=0).fit(X, y).score(X, y) for high in (200, 20_000)]
+    assert scores[1] > scores[0] - 0.05
+
+
+def test_few_rows_leave_a_declared_range_as_it_is():
+    y = np.random.default_rng(0).uniform(40, 60, 100)
+    assert find_range(y, epsilon=0.1, seed=0, edges=range_edges((0, 200)), is_declared=True) == (0.0, 200.0)
 
 
 @pytest.mark.parametrize("low, high", [(0.0, 1.0), (-500.0, -100.0), (1e4, 1e6), (-3.0, 7.0)])
@@ -129,7 +148,7 @@ def test_empty_bins_hardly_ever_stand_out():
 def test_a_range_that_is_not_declared_is_paid_for_aloud():
     with pytest.warns(PrivacyWarning) as caught:
         PrivateLinearRegression(epochs=2, random_state=0).fit(*rows())
-    assert any("no range is declared for the target, so epsilon = 0.1 of the budget of 1 was spent" in str(warning.message) for warning in caught)
+    assert any("no range is declared for the target; epsilon = 0.1 of the budget of 1 found" in str(warning.message) for warning in caught)
 
 
 @quiet
@@ -144,6 +163,8 @@ def test_a_seed_repeats_and_none_does_not():
 @pytest.mark.parametrize("wrong, error, words", [
     ({"target_epsilon": 0.01}, BudgetError, "target_epsilon: received"),
     ({"target_range": (1, 1)}, ConfigError, r"target_range: received \(1, 1\); allowed: two finite numbers"),
+    ({"target_range": None, "range_share": 0}, ConfigError, "target_range: received None; allowed: two numbers, because range_share = 0"),
+    ({"range_share": 1.0}, ConfigError, "range_share: received 1.0"),
     ({"quantile": 1.0}, ConfigError, "quantile: received 1.0; allowed: a number above 0 and below 1"),
     ({"target_range": 5}, ConfigError, "target_range: received 5; allowed: two numbers"),
     ({"max_grad_norm": 0}, ConfigError, "max_grad_norm: received 0"),
