@@ -136,3 +136,36 @@ def test_a_star_import_is_refused(library, tmp_path):
     nbformat.write(new_notebook(cells=[new_code_cell("from demo.base import *")]), path)
     with pytest.raises(ConfigError, match="explicit names"):
         stage_code(path, library)
+
+
+def test_two_packages_are_read_as_one(tmp_path):
+    """A project's own package may use an installed one; both reach a stage."""
+    for name, text in (("own/__init__.py", ""), ("own/part.py", "from shared.tool import cut\ndef mine(x): return cut(x)\ndef unused(): return 1"),
+                       ("shared/__init__.py", ""), ("shared/tool.py", "def cut(x): return x[:1]\ndef other(): return 2")):  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    path = tmp_path / "stage.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("from own.part import mine\nfrom shared.tool import cut\nmine([1])")]), path)
+    library = Library(tmp_path / "own", "own", others=(Library(tmp_path / "shared", "shared"),))
+    code = stage_code(path, library)
+    assert {"own.part:mine", "shared.tool:cut"} <= set(code) and "own.part:unused" not in code and "shared.tool:other" not in code
+
+
+def test_the_digest_of_an_installed_package(tmp_path, monkeypatch):
+    """It changes with code that a stage can reach; it is empty where the project holds the package."""
+    import mlsys
+    from mlsys.pipeline.digest import package_digest
+
+    package = tmp_path / "site" / "mlsys"
+    for name in ("__init__.py", "data/table.py", "site/page.py", "_template/conf/x.py", "_modidx.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("a = 1\n")
+    monkeypatch.setattr(mlsys, "__path__", [str(package)])
+    (tmp_path / "project").mkdir()
+    before = package_digest(tmp_path / "project")
+    for name in ("site/page.py", "_template/conf/x.py", "_modidx.py"):
+        (package / name).write_text("a = 2\n")
+    assert package_digest(tmp_path / "project") == before and len(before) == 16
+    (package / "data/table.py").write_text("a = 2\n")
+    assert package_digest(tmp_path / "project") != before
+    assert package_digest(tmp_path / "site") == ""

@@ -315,3 +315,45 @@ def test_a_wheel_brings_its_templates(tmp_path, table):
         assert (folder / name).is_file(), name
         assert (folder / name).read_bytes() == (here / name).read_bytes(), name
     assert str(site) in run([sys.executable, "-c", "import mlsys; print(mlsys.__path__)"], folder, PYTHONPATH=str(site)).stdout
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A person at a terminal, who types what is given."""
+    from typer.testing import CliRunner
+
+    from mlsys.cli import new as module
+    from mlsys.cli.command import app
+
+    monkeypatch.setattr(module, "_at_terminal", lambda: True)
+    for name, value in IDENTITY.items():
+        monkeypatch.setenv(name, value)
+    return lambda typed, *arguments: CliRunner().invoke(app, ["new", *map(str, arguments)], input=typed)
+
+
+def test_a_person_is_asked_and_may_say_no(tmp_path, table, terminal):
+    done = terminal("n\n", tmp_path / "p", "--data", table)
+    assert done.exit_code == 1 and "Make it?" in done.output and list(tmp_path.iterdir()) == []
+    assert terminal("\n", tmp_path / "p", "--data", table).exit_code == 0 and (tmp_path / "p" / "dvc.yaml").is_file()
+
+
+def test_a_person_chooses_where_nothing_is_clear(tmp_path, terminal):
+    path = tmp_path / "vague.csv"
+    path.write_text("a,b,c\n" + "".join(f"{i % 2},{i // 2 % 2},{i // 4 % 2}\n" for i in range(80)))
+    done = terminal("b\ny\n", tmp_path / "p", "--data", path)
+    assert done.exit_code == 0, done.output
+    assert "Candidates" in done.output and "target: b " in (tmp_path / "p" / "conf" / "data" / "p.yaml").read_text()
+
+
+def test_more_than_a_gigabyte_is_not_copied_unasked(tmp_path, monkeypatch, terminal):
+    from mlsys.cli import new as module
+    from mlsys.core import ConfigError
+
+    path = tmp_path / "large.csv"
+    with open(path, "wb") as file:
+        file.truncate((1 << 30) + 1)  # a hole: it takes no room
+    assert terminal("n\n", tmp_path / "p", "--data", path).exit_code == 1
+    monkeypatch.setattr(module, "_at_terminal", lambda: False)
+    with pytest.raises(ConfigError, match="--yes"):
+        module._large(path, yes=False)
+    module._large(path, yes=True)
