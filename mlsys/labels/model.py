@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODELS', 'MIN_ROWS', 'MAX_MISFIT', 'LabelWarning', 'name_classes', 'judge_functions', 'LabelModel']
 
-# %% ../../nbs/lib/labels/model.ipynb #c1955d93
+# %% ../../nbs/lib/labels/model.ipynb #3ad3928c
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ from .mixture import Mixture, Settings, believe, continue_fit, fit_mixture, soft
 from .pattern import Patterns, find_patterns
 from .vote import check_n_classes, check_votes, is_silent
 
-# %% ../../nbs/lib/labels/model.ipynb #836467a6
+# %% ../../nbs/lib/labels/model.ipynb #dfc53696
 MODELS = ("echoes", "independent", "dawid_skene")
 
 
@@ -31,7 +31,7 @@ MAX_MISFIT = 0.03  # residual correlation (root mean square) above which a mixtu
 class LabelWarning(UserWarning):
     "Something about the votes that a person should look at."
 
-# %% ../../nbs/lib/labels/model.ipynb #e7606e4b
+# %% ../../nbs/lib/labels/model.ipynb #63120848
 def name_classes(
     mixture: Mixture,  # a fitted mixture; changed in place
 ) -> Mixture:
@@ -48,7 +48,7 @@ def name_classes(
     mixture.member = [member[order] if len(member) > 1 else member for member in mixture.member]
     return mixture
 
-# %% ../../nbs/lib/labels/model.ipynb #7ec80927
+# %% ../../nbs/lib/labels/model.ipynb #28b53a1e
 def judge_functions(
     mixture: Mixture,  # a fitted mixture
     n_rows: float,  # rows that it was fitted on
@@ -63,7 +63,7 @@ def judge_functions(
         error = np.sqrt(chance * (1 - chance) / (n_rows * cast))
         return accuracy, chance, accuracy < chance - np.maximum(3 * error, 0.02)
 
-# %% ../../nbs/lib/labels/model.ipynb #9b3a8d0d
+# %% ../../nbs/lib/labels/model.ipynb #9de53352
 class LabelModel(ClassifierMixin, BaseEstimator):
     """Estimate classes from the votes of unreliable functions, without labels.
 
@@ -188,7 +188,7 @@ class LabelModel(ClassifierMixin, BaseEstimator):
             found[:, self.active_] = believe(self.mixture_, patterns)[patterns.inverse]
         return found
 
-# %% ../../nbs/lib/labels/model.ipynb #8ff5c6df
+# %% ../../nbs/lib/labels/model.ipynb #5ef83698
 def _active_classes(
     unseen: list[int],  # classes without a vote
     n_classes: int,  # classes
@@ -211,7 +211,7 @@ def _recode(
     codes[np.array(active) + 1] = np.arange(len(active))
     return codes[votes + 1]
 
-# %% ../../nbs/lib/labels/model.ipynb #a5ac55f7
+# %% ../../nbs/lib/labels/model.ipynb #85a37fe7
 def _settings(
     model: LabelModel,  # with the parameters to check
     n_functions: int,  # columns of the votes
@@ -233,7 +233,7 @@ def _settings(
     return Settings(abstentions=model.model != "dawid_skene", prior_rows=prior_rows, balance=balance, shares=shares, max_iter=int(model.max_iter),
                     tolerance=float(model.tol))
 
-# %% ../../nbs/lib/labels/model.ipynb #39746544
+# %% ../../nbs/lib/labels/model.ipynb #b2e521c9
 def _fit_model(
     model: LabelModel,  # with its parameters
     votes: np.ndarray,  # int16, shape (n_rows, n_functions)
@@ -296,7 +296,7 @@ def _first_guess(
     counts = np.array([(patterns.symbols == label + 1).sum(axis=1) for label in range(n_classes)], dtype="float64")
     return np.divide(counts, counts.sum(axis=0), out=np.full_like(counts, 1 / n_classes), where=counts.sum(axis=0) > 0)
 
-# %% ../../nbs/lib/labels/model.ipynb #d6d8aaf7
+# %% ../../nbs/lib/labels/model.ipynb #958e44ce
 def _describe_fit(
     model: LabelModel,  # with its mixture; gets the other attributes
     patterns: Patterns,  # its unique rows
