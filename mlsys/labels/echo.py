@@ -6,7 +6,7 @@
 __all__ = ['QUICK', 'pair_shares', 'residual_correlation', 'group_functions', 'weigh_functions', 'count_witnesses', 'find_echoes',
            'measure_misfit']
 
-# %% ../../nbs/lib/labels/echo.ipynb #1fdaef31
+# %% ../../nbs/lib/labels/echo.ipynb #193df31b
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from .mixture import Mixture, Settings, fit_mixture, soft_majority, start_mixture
 from .pattern import Patterns, find_patterns
 
-# %% ../../nbs/lib/labels/echo.ipynb #55133b28
+# %% ../../nbs/lib/labels/echo.ipynb #b3e32888
 def pair_shares(
     patterns: Patterns,  # the votes
     n_symbols: int,  # symbols that a function can show
@@ -39,7 +39,7 @@ def _explained(
             expected[np.ix_(block, range(expected.shape[1]), block, range(expected.shape[1]))] = within
     return expected
 
-# %% ../../nbs/lib/labels/echo.ipynb #0b431926
+# %% ../../nbs/lib/labels/echo.ipynb #4d494453
 def residual_correlation(
     mixture: Mixture,  # a mixture, fitted or just guessed
     pairs: np.ndarray,  # what `pair_shares` returns
@@ -55,7 +55,7 @@ def residual_correlation(
     np.fill_diagonal(found, 0.0)
     return found
 
-# %% ../../nbs/lib/labels/echo.ipynb #4dfcd984
+# %% ../../nbs/lib/labels/echo.ipynb #3ebda770
 def group_functions(
     correlation: np.ndarray,  # shape (n_functions, n_functions), 0 to 1
     threshold: float,  # average correlation from which two groups are joined, 0 to 1
@@ -76,7 +76,7 @@ def group_functions(
         linked = np.delete(np.delete(linked, second, axis=0), second, axis=1)
     return sorted(sorted(group) for group in groups if len(group) > 1)
 
-# %% ../../nbs/lib/labels/echo.ipynb #c51e5c55
+# %% ../../nbs/lib/labels/echo.ipynb #829372ed
 QUICK = Settings(max_iter=40, tolerance=2e-4)  # a search compares fits; it need not finish them
 
 
@@ -124,7 +124,7 @@ def _try_groupings(
         correlation = residual_correlation(tried[key], pairs)
         blocks = _leave_witnesses(group_functions(correlation, threshold), correlation)
 
-# %% ../../nbs/lib/labels/echo.ipynb #2702d8c4
+# %% ../../nbs/lib/labels/echo.ipynb #e12e5be2
 def count_witnesses(
     blocks: Sequence[Sequence[int]],  # columns of each block
     pairs: np.ndarray,  # what `pair_shares` returns
@@ -186,7 +186,7 @@ def find_echoes(
     equals = [mixture for mixture in equals if best.bic(patterns.n_rows) - mixture.bic(patterns.n_rows) <= max(min_gain, 0.02 * gain)]
     return max(equals, key=lambda mixture: count_witnesses(mixture.blocks, pairs))
 
-# %% ../../nbs/lib/labels/echo.ipynb #c21f1760
+# %% ../../nbs/lib/labels/echo.ipynb #770ab0f2
 def measure_misfit(
     mixture: Mixture,  # a fitted mixture
     patterns: Patterns,  # the votes
