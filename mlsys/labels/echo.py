@@ -6,7 +6,7 @@
 __all__ = ['QUICK', 'pair_shares', 'residual_correlation', 'group_functions', 'weigh_functions', 'count_witnesses', 'find_echoes',
            'measure_misfit']
 
-# %% ../../nbs/lib/labels/echo.ipynb #01793737
+# %% ../../nbs/lib/labels/echo.ipynb #193df31b
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from .mixture import Mixture, Settings, fit_mixture, soft_majority, start_mixture
 from .pattern import Patterns, find_patterns
 
-# %% ../../nbs/lib/labels/echo.ipynb #28048b71
+# %% ../../nbs/lib/labels/echo.ipynb #b3e32888
 def pair_shares(
     patterns: Patterns,  # the votes
     n_symbols: int,  # symbols that a function can show
@@ -39,7 +39,7 @@ def _explained(
             expected[np.ix_(block, range(expected.shape[1]), block, range(expected.shape[1]))] = within
     return expected
 
-# %% ../../nbs/lib/labels/echo.ipynb #42e5ec23
+# %% ../../nbs/lib/labels/echo.ipynb #4d494453
 def residual_correlation(
     mixture: Mixture,  # a mixture, fitted or just guessed
     pairs: np.ndarray,  # what `pair_shares` returns
@@ -55,7 +55,7 @@ def residual_correlation(
     np.fill_diagonal(found, 0.0)
     return found
 
-# %% ../../nbs/lib/labels/echo.ipynb #3ee473a4
+# %% ../../nbs/lib/labels/echo.ipynb #3ebda770
 def group_functions(
     correlation: np.ndarray,  # shape (n_functions, n_functions), 0 to 1
     threshold: float,  # average correlation from which two groups are joined, 0 to 1
@@ -76,7 +76,7 @@ def group_functions(
         linked = np.delete(np.delete(linked, second, axis=0), second, axis=1)
     return sorted(sorted(group) for group in groups if len(group) > 1)
 
-# %% ../../nbs/lib/labels/echo.ipynb #9828f1a4
+# %% ../../nbs/lib/labels/echo.ipynb #829372ed
 QUICK = Settings(max_iter=40, tolerance=2e-4)  # a search compares fits; it need not finish them
 
 
@@ -91,6 +91,19 @@ def weigh_functions(
     return weights
 
 
+def _leave_witnesses(
+    blocks: list[list[int]],  # groups of columns
+    correlation: np.ndarray,  # shape (n_functions, n_functions)
+) -> list[list[int]]:
+    "Keep the strongest groups that leave three witnesses or more: with fewer, nothing says what the class is."
+    kept, witnesses = [], len(correlation)
+    for block in sorted(blocks, key=lambda block: -correlation[np.ix_(block, block)].sum() / (len(block) * (len(block) - 1))):
+        if witnesses - (len(block) - 1) >= 3:
+            kept.append(block)
+            witnesses -= len(block) - 1
+    return sorted(kept)
+
+
 def _try_groupings(
     patterns: Patterns,  # the votes
     n_classes: int,  # classes
@@ -101,16 +114,17 @@ def _try_groupings(
     tried: dict[tuple, Mixture],  # by grouping the fits so far; grows
 ) -> None:
     "Find belief and groups in turns, until the groups stay the same."
-    blocks = group_functions(begin, threshold)
+    blocks = _leave_witnesses(group_functions(begin, threshold), begin)
     for _ in range(5):
         key = tuple(map(tuple, blocks))
         if not blocks or key in tried:
             break
         guess = soft_majority(patterns.symbols, n_classes, weigh_functions(blocks, len(begin)), settings.balance)
         tried[key] = fit_mixture(patterns, guess, blocks, settings)
-        blocks = group_functions(residual_correlation(tried[key], pairs), threshold)
+        correlation = residual_correlation(tried[key], pairs)
+        blocks = _leave_witnesses(group_functions(correlation, threshold), correlation)
 
-# %% ../../nbs/lib/labels/echo.ipynb #50735650
+# %% ../../nbs/lib/labels/echo.ipynb #e12e5be2
 def count_witnesses(
     blocks: Sequence[Sequence[int]],  # columns of each block
     pairs: np.ndarray,  # what `pair_shares` returns
@@ -134,8 +148,8 @@ def _inside_out(
     n_functions: int,  # functions
 ) -> list[list[list[int]]]:  # groupings
     "Return the groupings in which the opinion of a block is the class, and everything else a block."
-    others = [sorted(set(range(n_functions)) - set(block)) for block in blocks]
-    return [[other] for other in others if len(other) > 1]
+    others = [sorted(set(range(n_functions)) - set(block)) for block in blocks if len(block) > 1]
+    return [[other] for other in others if 1 < len(other) < n_functions - 1]
 
 
 def find_echoes(
@@ -172,7 +186,7 @@ def find_echoes(
     equals = [mixture for mixture in equals if best.bic(patterns.n_rows) - mixture.bic(patterns.n_rows) <= max(min_gain, 0.02 * gain)]
     return max(equals, key=lambda mixture: count_witnesses(mixture.blocks, pairs))
 
-# %% ../../nbs/lib/labels/echo.ipynb #423b3a28
+# %% ../../nbs/lib/labels/echo.ipynb #770ab0f2
 def measure_misfit(
     mixture: Mixture,  # a fitted mixture
     patterns: Patterns,  # the votes

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODELS', 'MIN_ROWS', 'MAX_MISFIT', 'LabelWarning', 'name_classes', 'judge_functions', 'LabelModel']
 
-# %% ../../nbs/lib/labels/model.ipynb #59b2ec77
+# %% ../../nbs/lib/labels/model.ipynb #06c71128
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ from .mixture import Mixture, Settings, believe, continue_fit, fit_mixture, soft
 from .pattern import Patterns, find_patterns
 from .vote import check_n_classes, check_votes, is_silent
 
-# %% ../../nbs/lib/labels/model.ipynb #ea0f2f2e
+# %% ../../nbs/lib/labels/model.ipynb #028a1d3a
 MODELS = ("echoes", "independent", "dawid_skene")
 
 
@@ -31,7 +31,7 @@ MAX_MISFIT = 0.03  # residual correlation (root mean square) above which a mixtu
 class LabelWarning(UserWarning):
     "Something about the votes that a person should look at."
 
-# %% ../../nbs/lib/labels/model.ipynb #d9567e60
+# %% ../../nbs/lib/labels/model.ipynb #9f2c0a97
 def name_classes(
     mixture: Mixture,  # a fitted mixture; changed in place
 ) -> Mixture:
@@ -48,7 +48,7 @@ def name_classes(
     mixture.member = [member[order] if len(member) > 1 else member for member in mixture.member]
     return mixture
 
-# %% ../../nbs/lib/labels/model.ipynb #a80733b6
+# %% ../../nbs/lib/labels/model.ipynb #7ee52e5d
 def judge_functions(
     mixture: Mixture,  # a fitted mixture
     n_rows: float,  # rows that it was fitted on
@@ -63,7 +63,7 @@ def judge_functions(
         error = np.sqrt(chance * (1 - chance) / (n_rows * cast))
         return accuracy, chance, accuracy < chance - np.maximum(3 * error, 0.02)
 
-# %% ../../nbs/lib/labels/model.ipynb #817d081d
+# %% ../../nbs/lib/labels/model.ipynb #9ef90515
 class LabelModel(ClassifierMixin, BaseEstimator):
     """Estimate classes from the votes of unreliable functions, without labels.
 
@@ -188,7 +188,7 @@ class LabelModel(ClassifierMixin, BaseEstimator):
             found[:, self.active_] = believe(self.mixture_, patterns)[patterns.inverse]
         return found
 
-# %% ../../nbs/lib/labels/model.ipynb #2052a97a
+# %% ../../nbs/lib/labels/model.ipynb #0e01c9d3
 def _active_classes(
     unseen: list[int],  # classes without a vote
     n_classes: int,  # classes
@@ -211,7 +211,7 @@ def _recode(
     codes[np.array(active) + 1] = np.arange(len(active))
     return codes[votes + 1]
 
-# %% ../../nbs/lib/labels/model.ipynb #63154b4c
+# %% ../../nbs/lib/labels/model.ipynb #a4d76648
 def _settings(
     model: LabelModel,  # with the parameters to check
     n_functions: int,  # columns of the votes
@@ -233,7 +233,7 @@ def _settings(
     return Settings(abstentions=model.model != "dawid_skene", prior_rows=prior_rows, balance=balance, shares=shares, max_iter=int(model.max_iter),
                     tolerance=float(model.tol))
 
-# %% ../../nbs/lib/labels/model.ipynb #3a758a8a
+# %% ../../nbs/lib/labels/model.ipynb #08da4ea1
 def _fit_model(
     model: LabelModel,  # with its parameters
     votes: np.ndarray,  # int16, shape (n_rows, n_functions)
@@ -296,7 +296,7 @@ def _first_guess(
     counts = np.array([(patterns.symbols == label + 1).sum(axis=1) for label in range(n_classes)], dtype="float64")
     return np.divide(counts, counts.sum(axis=0), out=np.full_like(counts, 1 / n_classes), where=counts.sum(axis=0) > 0)
 
-# %% ../../nbs/lib/labels/model.ipynb #504654bf
+# %% ../../nbs/lib/labels/model.ipynb #3d4ba24a
 def _describe_fit(
     model: LabelModel,  # with its mixture; gets the other attributes
     patterns: Patterns,  # its unique rows
