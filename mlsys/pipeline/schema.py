@@ -96,7 +96,7 @@ class ObjectiveConfig:
     max_bytes: float = between(0, 1e15, 0.0)  # of the model's file
     max_compute_us: float = between(0, 1e15, 0.0)  # processor time per answer
 
-
+# %% ../../nbs/lib/pipeline/schema.ipynb #a6a3a450
 @dataclass(kw_only=True)
 class LabelsConfig:
     "Where labels come from, and from which day they are known."
