@@ -7,14 +7,11 @@ __all__ = ['show_audit', 'audit']
 
 # %% ../../nbs/lib/cli/audit.ipynb #6a07ce1c
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from .command import app
-
-if TYPE_CHECKING:
-    from mlsys.data.audit_report import AuditReport
 
 # %% ../../nbs/lib/cli/audit.ipynb #3ef85450
 def _findings_table(title: str, findings: list, column: str, style: str) -> Any:
@@ -37,7 +34,7 @@ def _short(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 4] + " ..."
 
 
-def _fall_table(report: "AuditReport") -> Any:
+def _fall_table(report: Any) -> Any:
     "Lay the fall out as a Rich table."
     from rich.table import Table
     from rich.text import Text
@@ -54,7 +51,7 @@ def _fall_table(report: "AuditReport") -> Any:
 
 # %% ../../nbs/lib/cli/audit.ipynb #f7b01ff3
 def show_audit(
-    report: "AuditReport",  # the joined report
+    report: Any,  # the joined report
     console: Any = None,  # a Rich console; the terminal by default
 ) -> None:
     "Print a report on one screen."

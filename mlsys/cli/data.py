@@ -8,15 +8,12 @@ __all__ = ['data', 'Encoding', 'Delimiter', 'Header', 'Decimal', 'Missing', 'Que
 
 # %% ../../nbs/lib/cli/data.ipynb #540d1755
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from .command import app
 from ..core import ConfigError, explain, project_root
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # %% ../../nbs/lib/cli/data.ipynb #04143c94
 data = typer.Typer(help="Look at data before anything is trained: contracts, comparisons, snapshots.", no_args_is_help=True)
@@ -37,7 +34,7 @@ def _options(encoding: str, delimiter: str, header: bool | None, decimal: str, q
 
 
 def _print_table(
-    table: "pd.DataFrame",  # what to print
+    table: Any,  # DataFrame to print
     most: int = 40,  # lines at most
 ) -> None:
     "Print a table as plain text, cut at 70 letters a cell."
