@@ -7,10 +7,20 @@ Recall is the share of leaky cases with a standing finding of their kind, precis
 leaklens-ml and waldean, installed into an environment of their own, see the same cases.
 """
 
+import argparse
 import json
 import os
 import re
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mlsys.data.audit_code import audit_source
 
 CASES = Path(__file__).resolve().parents[1] / "tests" / "data" / "code_cases"
 PATTERN = re.compile(r"^## (leaky|clean)(?: (L[0-9.]+))? (.+?)\n```python\n(.*?)^```", re.M | re.S)

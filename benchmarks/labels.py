@@ -2,7 +2,7 @@
 
     python benchmarks/labels.py [--repeat 5] [--rows 100000] [--environment FOLDER]
 
-Two measurements, in seconds of the processor, one thread each, so that what else the machine does counts little. Ten rules over a table of comments: our functions get the table, Snorkel's `PandasLFApplier` calls the same rules row by row. And twenty functions' votes on the same rows: the fit
+Two measurements, in seconds of the processor, one thread each, so that what else the machine does counts little. Ten rules over a table of comments (three look for words, seven compare numbers): our functions get the table, Snorkel's `PandasLFApplier` calls the same rules row by row. And twenty functions' votes on the same rows: the fit
 of `LabelModel` beside that of `snorkel.labeling.model.LabelModel`, both warm, and the accuracy of both, of crowd-kit's Dawid-Skene, of the majority vote and of the Bayes rule that
 knows the truth. Snorkel and crowd-kit are installed into an environment of their own (made once, in the folder given or a temporary one), because their requirements are not ours.
 """
@@ -28,7 +28,8 @@ from rich.table import Table
 
 REPO = Path(__file__).resolve().parents[1]
 KINDS = {"independent": {}, "one_sided": {}, "echoes": {"accuracy": (0.6, 0.9)}}
-WORDS = ("subscribe", "http", "song", "love", "check out", "please", "channel", "views", "great", "free")
+WORDS = ("subscribe", "http", "check out")
+LIMITS = (("likes", 90), ("capitals", 40), ("words", 13), ("hour", 21), ("replies", 8), ("lines", 3), ("age_days", 300))  # columns, and above which number a rule votes
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 PEERS = '''
@@ -51,8 +52,15 @@ def rule(word, vote):
         return vote if word in row.text else -1
     return votes
 
+def limit(column, number, vote):
+    @labeling_function(name=column)
+    def votes(row):
+        return vote if row[column] > number else -1
+    return votes
+
 table = pd.read_parquet(f"{folder}/comments.parquet")
-rules = [rule(word, number % 2) for number, word in enumerate(words)]
+words, limits = words
+rules = [rule(word, number % 2) for number, word in enumerate(words)] + [limit(column, most, number % 2) for number, (column, most) in enumerate(limits)]
 seconds, votes = timed(lambda: PandasLFApplier(lfs=rules).apply(table, progress_bar=False))
 found = {"apply": seconds, "votes": int((votes + 1).sum())}
 for kind in json.loads(sys.argv[4]):
@@ -96,7 +104,8 @@ def comments(n_rows, seed=0):
     fill = np.array(["the", "video", "is", "so", "nice", "I", "watch", "it", "every", "day"])
     texts = [" ".join(fill[generator.integers(0, 10, 12)]) for _ in range(1_000)]
     extra = np.array(["", *WORDS])
-    return pd.DataFrame({"text": [f"{texts[a]} {extra[b]} {extra[c]}" for a, b, c in zip(generator.integers(0, 1_000, n_rows), *generator.integers(0, 11, (2, n_rows)), strict=True)]})
+    numbers = {"likes": 100, "capitals": 50, "words": 16, "hour": 24, "replies": 10, "lines": 6, "age_days": 365}
+    return pd.DataFrame({name: generator.integers(0, most, n_rows) for name, most in numbers.items()} | {"text": [f"{texts[a]} {extra[b]} {extra[c]}" for a, b, c in zip(generator.integers(0, 1_000, n_rows), *generator.integers(0, len(extra), (2, n_rows)), strict=True)]})
 
 
 def measure_ours(table, drawn, repeat):
@@ -106,6 +115,8 @@ def measure_ours(table, drawn, repeat):
 
     warnings.simplefilter("ignore", LabelWarning)
     rules = [labelling_function(lambda frame, word=word: frame["text"].str.contains(word, regex=False), name=word, votes_for=number % 2) for number, word in enumerate(WORDS)]
+    rules += [labelling_function(lambda frame, column=column, most=most: frame[column] > most, name=column, votes_for=number % 2)
+              for number, (column, most) in enumerate(LIMITS)]
 
     def timed(work):
         begun = time.process_time()
@@ -139,7 +150,7 @@ def main():
         for kind, simulated in drawn.items():
             np.savez(folder / f"{kind}.npz", votes=simulated.votes, truth=simulated.truth)
         ours = measure_ours(table, drawn, max(1, options.repeat))
-        command = [str(python), "-c", PEERS, name, str(max(1, options.repeat)), json.dumps(WORDS), json.dumps(list(KINDS))]
+        command = [str(python), "-c", PEERS, name, str(max(1, options.repeat)), json.dumps([WORDS, LIMITS]), json.dumps(list(KINDS))]
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ONE_THREAD})
         if done.returncode:
             sys.exit(f"the peers failed:\n{done.stderr[-2000:]}")

@@ -29,7 +29,7 @@ def main():
         python = Path(folder) / "bin" / "python"
         setup_env.pip(python, "install", "--quiet", setup_env.torch_requirement())
         setup_env.pip(python, "install", "--quiet", "setuptools", "wheel")
-        setup_env.pip(python, "install", "--quiet", "--no-build-isolation", f"{setup_env.ROOT}[dev,spark,redis]")
+        setup_env.pip(python, "install", "--quiet", "--no-build-isolation", f"{setup_env.ROOT}[dev,spark,redis,postgres]")
         frozen = subprocess.run(
             [python, "-m", "pip", "freeze", "--all"], check=True, capture_output=True, text=True
         ).stdout.splitlines()

@@ -938,7 +938,10 @@ def _comprehension(run, node):
             keys.append(evaluate(run, node.key))
             results.append(evaluate(run, node.value))
         else:
-            results.append(evaluate(run, node.elt))
+            read = evaluate(run, node.elt)
+            if isinstance(read, Rows) and read.is_read:  # one read for each item: files of their own
+                read = read.like(rows=run.table(node, f"item {len(results)}").rows)
+            results.append(read)
     run.scope.values = before
     known = isinstance(iterated, Seq) and not iterated.is_open and not generator.ifs
     if isinstance(node, ast.DictComp):

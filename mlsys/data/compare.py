@@ -6,7 +6,7 @@
 __all__ = ['FACTORS', 'RULES', 'holm', 'share_p_value', 'has_moved', 'find_renamed', 'unit_factor', 'Change', 'compare_profiles',
            'compare_tables', 'profile_of', 'compare_contracts', 'compare_sources']
 
-# %% ../../nbs/lib/data/compare.ipynb #c4aec51f
+# %% ../../nbs/lib/data/compare.ipynb #da310ddd
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +23,7 @@ from .infer import propose_contract
 from .oddity import propose_missing_values
 from .profile import ColumnProfile, Profile, profile_source, profile_table, read_as_missing
 
-# %% ../../nbs/lib/data/compare.ipynb #536115b5
+# %% ../../nbs/lib/data/compare.ipynb #6040d150
 def holm(
     p_values: Sequence[float],  # one for each test
 ) -> np.ndarray:  # adjusted, in the same order
@@ -61,7 +61,7 @@ def has_moved(
     odds, new_odds = share / (1 - share) if share < 1 else np.inf, new_share / (1 - new_share) if new_share < 1 else np.inf
     return not 1 / 1.5 <= (new_odds / odds if odds else np.inf) <= 1.5 if share != new_share else False
 
-# %% ../../nbs/lib/data/compare.ipynb #47a043f7
+# %% ../../nbs/lib/data/compare.ipynb #c9d06d52
 def _likeness(
     old: ColumnProfile,  # a column that is gone
     new: ColumnProfile,  # a column that is new
@@ -93,7 +93,7 @@ def find_renamed(
             renamed[before] = after
     return renamed
 
-# %% ../../nbs/lib/data/compare.ipynb #1ebed109
+# %% ../../nbs/lib/data/compare.ipynb #b0521613
 FACTORS = (10, 100, 1000, 1e6, 1e9, 12, 24, 60, 3600, 86_400, 2.54, 0.4536, 1.609)  # between units that people mix up
 
 
@@ -112,7 +112,7 @@ def unit_factor(
     near = [factor for known in FACTORS for factor in (known, 1 / known) if abs(np.log(middle / factor)) < (0.1 if known >= 10 else 0.02)]
     return min(near, key=lambda factor: abs(np.log(middle / factor))) if near else 1.0
 
-# %% ../../nbs/lib/data/compare.ipynb #7fa1a923
+# %% ../../nbs/lib/data/compare.ipynb #74a43dff
 @dataclass(frozen=True)
 class Change:
     "One difference between two deliveries."
@@ -137,14 +137,14 @@ def _compare_numbers(old: ColumnProfile, new: ColumnProfile, item: ColumnContrac
     if old.type not in ("int", "float") or new.type not in ("int", "float") or old.low is None or new.low is None:
         return []
     outside = bool((isinstance(item.min, (int, float)) and new.low < item.min) or (isinstance(item.max, (int, float)) and new.high > item.max))
-    factor = unit_factor(old, new)
+    factor = 1.0 if old.unique else unit_factor(old, new)  # keys grow, and have no unit
     if factor != 1:
         change = "the sign has turned" if factor == -1 else f"about {factor:,.4g} times what it was: another unit?"
         words = [f"median {one.quantiles['median']:,.6g}" if "median" in one.quantiles else _range_words(one) for one in (old, new)]
         return [Change(old.name, change, *words, outside or factor == -1 or not 0.2 < factor < 5)]
     return [Change(old.name, "outside the range allowed", _range_words(old), _range_words(new), True)] if outside else []
 
-
+# %% ../../nbs/lib/data/compare.ipynb #52e6b438
 def _compare_values(old: ColumnProfile, new: ColumnProfile, item: ColumnContract) -> list[Change]:
     "Compare categories: new ones are a fact, a vanished one may be chance."
     known = set(item.values or []) or (set(old.values) if old.values is not None and len(old.values) <= 50 else set())
@@ -184,7 +184,7 @@ def _compare_column(old: ColumnProfile, new: ColumnProfile, item: ColumnContract
         changes.append(Change(old.name, "order of rows", "times never go back", "times go back", True))
     return changes
 
-# %% ../../nbs/lib/data/compare.ipynb #8b4cc771
+# %% ../../nbs/lib/data/compare.ipynb #6479c020
 def compare_profiles(
     old: Profile,  # before
     new: Profile,  # now
@@ -219,7 +219,7 @@ def compare_tables(
     "List what changed between two tables."
     return compare_profiles(profile_table(old), profile_table(new), contract, alpha)
 
-# %% ../../nbs/lib/data/compare.ipynb #3a786723
+# %% ../../nbs/lib/data/compare.ipynb #f2068677
 def profile_of(
     contract: Contract,  # a contract
 ) -> Profile:
@@ -283,7 +283,7 @@ def _is_looser(
         return before is not None and (after is None or ((after < before) if rule.startswith("min") else (after > before)))
     return (not before and bool(after)) if rule == "nullable" else (bool(before) and not after) if rule in ("unique", "monotone") else True
 
-# %% ../../nbs/lib/data/compare.ipynb #796f5b9d
+# %% ../../nbs/lib/data/compare.ipynb #fbb05d99
 def compare_sources(
     old: Path | str,  # a file, folder or pattern, or a contract (.yaml)
     new: Path | str,  # the same of the later delivery

@@ -118,7 +118,7 @@ def _column_contract(
         raise ConfigError(explain(f"{where}.min", bounds["min"], f"at most max, which is {bounds['max']}"))
     return ColumnContract(**{**item, **bounds})
 
-
+# %% ../../nbs/lib/data/contract.ipynb #f2a74de4
 def _check_keys(
     item: Mapping,  # what the YAML file says about one column
     where: str,  # file and column, for the error
@@ -145,7 +145,7 @@ def _check_keys(
     if not isinstance(item.get("seen") or {}, Mapping):
         raise ConfigError(explain(f"{where}.seen", item["seen"], "a mapping of numbers"))
 
-
+# %% ../../nbs/lib/data/contract.ipynb #269e0d37
 def load_contract(
     path: Path | str,  # a YAML file
 ) -> Contract:

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['KINDS', 'Pull', 'load_pull', 'stream_postgres', 'pull']
 
-# %% ../../nbs/lib/data/postgres.ipynb #34e7b00b
+# %% ../../nbs/lib/data/postgres.ipynb #387e37cb
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import yaml
 
 from ..core import ConfigError, ContractError, explain, sha256_of, unknown_name, without, write_json
 
-# %% ../../nbs/lib/data/postgres.ipynb #452482c3
+# %% ../../nbs/lib/data/postgres.ipynb #c4e5e51a
 @dataclass(frozen=True, kw_only=True)
 class Pull:
     "A query and where its answer goes."
@@ -58,7 +59,7 @@ def load_pull(
         raise ConfigError(explain(str(path), f"no {', '.join(missing)}", f"the keys {', '.join(known)}"))
     return Pull(**content)
 
-# %% ../../nbs/lib/data/postgres.ipynb #e46f3770
+# %% ../../nbs/lib/data/postgres.ipynb #71f16412
 @contextmanager
 def _answer(
     asked: Pull,  # whom to ask, and what
@@ -93,7 +94,7 @@ def _first_line(
     words = words.replace(secret, "(password)") if secret else words
     return re.sub(r'(invalid input syntax[^:]*|value): ".*"', r"\1: (a value, not shown)", words)
 
-# %% ../../nbs/lib/data/postgres.ipynb #85001665
+# %% ../../nbs/lib/data/postgres.ipynb #53f8b2e4
 KINDS = {"int2": "int64", "int4": "int64", "int8": "int64", "oid": "int64", "float4": "float64", "float8": "float64", "numeric": "float64", "bool": "bool_",
          "date": "timestamp", "timestamp": "timestamp", "timestamptz": "timestamp", "text": "string", "varchar": "string", "bpchar": "string", "name": "string",
          "uuid": "string", "char": "string", "citext": "string"}  # plain types by PostgreSQL's
@@ -126,7 +127,9 @@ def _plain(
     "Make a value plain: decimals as floats, times in UTC without a zone."
     if value is None:
         return None
-    if kind == "timestamp[us]" and getattr(value, "tzinfo", None):
+    if kind == "timestamp[us]" and not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day)
+    if kind == "timestamp[us]" and value.tzinfo:
         return value.replace(tzinfo=None) - value.utcoffset()
     return float(value) if kind == "double" else str(value) if kind == "string" else value
 
@@ -146,7 +149,7 @@ def stream_postgres(
             yield pyarrow.Table.from_arrays(arrays, schema=schema)
             empty = False
 
-# %% ../../nbs/lib/data/postgres.ipynb #950065c9
+# %% ../../nbs/lib/data/postgres.ipynb #84c4d72f
 def pull(
     asked: Pull,  # whom to ask, and what
     root: Path | str,  # the project's folder, to which the output is relative

@@ -6,7 +6,7 @@
 __all__ = ['MAX_VALUES', 'ISO_TIME', 'OTHER_DATE', 'ColumnProfile', 'KeyCheck', 'ColumnTally', 'Profile', 'profile_table',
            'profile_source', 'read_as_missing']
 
-# %% ../../nbs/lib/data/profile.ipynb #8fb3a0ae
+# %% ../../nbs/lib/data/profile.ipynb #810d3292
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from .query import plain_types
 from .source import Sampler, join_reports, stream_source
 from .text import COMMA_NUMBER, GROUPED_NUMBER, NUMBER, infer_types, mark_missing
 
-# %% ../../nbs/lib/data/profile.ipynb #5b7082ae
+# %% ../../nbs/lib/data/profile.ipynb #44dc38f5
 MAX_VALUES = 1000  # different values that are listed by name
 ISO_TIME = r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?"
 OTHER_DATE = r"\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})( \d{1,2}:\d{2}(:\d{2})?)?|\d{4}/\d{1,2}/\d{1,2}"
@@ -56,7 +56,7 @@ class ColumnProfile:
         "The share of rows without a value."
         return self.missing / self.rows if self.rows else 0.0
 
-# %% ../../nbs/lib/data/profile.ipynb #c2f6b803
+# %% ../../nbs/lib/data/profile.ipynb #4229074e
 class KeyCheck:
     "Say whether values that come in pieces are all different."
 
@@ -92,9 +92,16 @@ class KeyCheck:
             self._merge()
         return self.possible and self.rows > 1
 
-# %% ../../nbs/lib/data/profile.ipynb #b89f4eb7
-class ColumnTally:
-    "Count what a column holds, piece by piece."
+# %% ../../nbs/lib/data/profile.ipynb #85b02d04
+def _number_text(
+    value: float,  # a number
+) -> str:
+    "Write a number as text, whole ones without a point."
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+# %% ../../nbs/lib/data/profile.ipynb #d9fbb2f8
+class _Tally:
+    "What a column holds so far, and how to count on."
 
     def __init__(self, name: str, decimal: str = ""):
         custom = {",": COMMA_NUMBER, ".": GROUPED_NUMBER}.get(decimal, NUMBER)
@@ -103,27 +110,6 @@ class ColumnTally:
         self.low = self.high = self.low_time = self.high_time = self.last = None
         self.values, self.others, self.kind = Counter(), Counter(), ""
         self.whole, self.rising, self.key = True, True, KeyCheck()
-
-    def add(self, column: Any) -> None:  # column: a pyarrow array
-        "Count a piece."
-        import pyarrow
-
-        self.rows, self.missing = self.rows + len(column), self.missing + column.null_count
-        column = column.drop_null()
-        if len(column) == 0:
-            return
-        kinds = pyarrow.types
-        if kinds.is_string(column.type) or kinds.is_large_string(column.type):
-            self._add_text(column)
-        elif kinds.is_boolean(column.type):
-            self.kind = "bool"
-            self._count(column.cast(pyarrow.string()), None)
-        elif kinds.is_temporal(column.type):
-            self.kind = "time"
-            self._add_time(column.cast(pyarrow.timestamp("us"), safe=False))
-        else:
-            self.kind = "float" if kinds.is_floating(column.type) or self.kind == "float" else "int"
-            self._add_number(column)
 
     def _count(self, values: Any, counts: Any) -> tuple[Any, np.ndarray]:
         "Count values by name while there are few, and return them with their counts."
@@ -135,6 +121,25 @@ class ColumnTally:
             self.values.update(dict(zip(values.to_pylist(), counts.tolist(), strict=True)))
             self.values = self.values if len(self.values) <= MAX_VALUES else None
         return values, np.ones(len(values), dtype="int64") if counts is None else counts
+
+    def _range(self, numbers: np.ndarray) -> None:
+        "Widen the range of numbers."
+        finite = numbers[np.isfinite(numbers)]
+        if len(finite):
+            low, high = finite.min().item(), finite.max().item()
+            self.low, self.high = min(low, low if self.low is None else self.low), max(high, high if self.high is None else self.high)
+
+    def _follow(self, column: Any) -> None:
+        "Watch whether texts that may be times never go back."
+        from pyarrow import compute
+
+        back = compute.any(compute.less(column.slice(1), column.slice(0, len(column) - 1))).as_py()
+        self.rising = not back and not (self.last is not None and column[0].as_py() < self.last)
+        self.last = column[len(column) - 1].as_py()
+
+# %% ../../nbs/lib/data/profile.ipynb #f66b3b94
+class _TextTally(_Tally):
+    "Count pieces of text."
 
     def _add_text(self, column: Any) -> None:
         "Count a piece of text: numbers, dates and the rest apart."
@@ -165,14 +170,6 @@ class ColumnTally:
         if len(self.others) <= MAX_VALUES:
             self.others.update(dict(zip(rest.filter(other).to_pylist()[: 2 * MAX_VALUES], counts[other].tolist(), strict=False)))
 
-    def _follow(self, column: Any) -> None:
-        "Watch whether texts that may be times never go back."
-        from pyarrow import compute
-
-        back = compute.any(compute.less(column.slice(1), column.slice(0, len(column) - 1))).as_py()
-        self.rising = not back and not (self.last is not None and column[0].as_py() < self.last)
-        self.last = column[len(column) - 1].as_py()
-
     def _add_numbers_in_text(self, values: Any, counts: np.ndarray) -> None:
         "Count numbers that are written as text."
         from pyarrow import compute
@@ -188,20 +185,38 @@ class ColumnTally:
         self.key.drop(not self.whole)  # a measured quantity is no key, whether or not it repeats
         self._range(plain.to_numpy(zero_copy_only=False).astype("float64"))
 
-    def _range(self, numbers: np.ndarray) -> None:
-        "Widen the range of numbers."
-        finite = numbers[np.isfinite(numbers)]
-        if len(finite):
-            low, high = finite.min().item(), finite.max().item()
-            self.low, self.high = min(low, low if self.low is None else self.low), max(high, high if self.high is None else self.high)
+# %% ../../nbs/lib/data/profile.ipynb #e2c12e9b
+class ColumnTally(_TextTally):
+    "Count what a column holds, piece by piece."
+
+    def add(self, column: Any) -> None:  # column: a pyarrow array
+        "Count a piece."
+        import pyarrow
+
+        self.rows, self.missing = self.rows + len(column), self.missing + column.null_count
+        column = column.drop_null()
+        if len(column) == 0:
+            return
+        kinds = pyarrow.types
+        if kinds.is_string(column.type) or kinds.is_large_string(column.type):
+            self._add_text(column)
+        elif kinds.is_boolean(column.type):
+            self.kind = "bool"
+            self._count(column.cast(pyarrow.string()), None)
+        elif kinds.is_temporal(column.type):
+            self.kind = "time"
+            self._add_time(column.cast(pyarrow.timestamp("us"), safe=False))
+        else:
+            self.kind = "float" if kinds.is_floating(column.type) or self.kind == "float" else "int"
+            self._add_number(column)
 
     def _add_number(self, column: Any) -> None:
         "Count a piece of numbers."
         numbers = column.to_numpy(zero_copy_only=False)
-        if self.kind == "int" and self.key.possible:
-            self.key.add(column)
         numbers = numbers.astype("float64") if numbers.dtype == object else numbers
         self.whole = self.whole and bool(np.all(~np.isfinite(numbers) | (numbers == np.round(numbers))))
+        self.key.drop(not self.whole)  # a measured quantity is no key, whether or not it repeats
+        self.key.add(column)
         self.numbers += len(numbers)
         self._range(numbers)
         if self.values is not None:
@@ -242,14 +257,7 @@ class ColumnTally:
             self.numbers, self.times, self.dates, dict(self.others.most_common(MAX_VALUES)), self.n_others, self.numbers > 0 and self.whole,
             kind in ("int", "text") and self.key.result(), kind == "time" and self.rising and present > 1, self.low_time, self.high_time, self.codes, self.max_length, quantiles if numeric else {})
 
-
-def _number_text(
-    value: float,  # a number
-) -> str:
-    "Write a number as text, whole ones without a point."
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
-
-# %% ../../nbs/lib/data/profile.ipynb #bf533e18
+# %% ../../nbs/lib/data/profile.ipynb #b93e92d7
 @dataclass(frozen=True)
 class Profile:
     "What a table holds."
@@ -314,7 +322,7 @@ def profile_source(
     columns = {name: tally.profile(_quantiles(sample[name])) for name, tally in tallies.items()}
     return Profile(columns, sampler.rows, join_reports([reader.report() for reader in readers]), sample)
 
-# %% ../../nbs/lib/data/profile.ipynb #054250d4
+# %% ../../nbs/lib/data/profile.ipynb #63050094
 def _without(
     column: ColumnProfile,  # any column
     markers: set[str],  # texts that stand for a missing value

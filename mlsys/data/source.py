@@ -190,7 +190,7 @@ def stream_source(
                 raise ContractError(explain("data.path", str(path), "files with the same columns", cure))
             yield reader, piece
 
-
+# %% ../../nbs/lib/data/source.ipynb #6513270e
 class Sampler:
     "Keep a uniform sample of rows that come in pieces."
 
@@ -221,7 +221,7 @@ class Sampler:
         self._shrink()
         return self.kept[0], self.places
 
-
+# %% ../../nbs/lib/data/source.ipynb #a6a3a450
 def sample_source(
     path: Path | str,  # a file, a folder or a pattern
     max_rows: int,  # rows to keep at most, 1 or more

@@ -6,7 +6,7 @@
 __all__ = ['NUMBER', 'COMMA_NUMBER', 'GROUPED_NUMBER', 'name_columns', 'mark_missing', 'line_blocks', 'cut_rows', 'refuse_ragged',
            'cut_plain_block', 'as_number', 'infer_types', 'clean_column', 'clean_piece', 'TextReader', 'read_text']
 
-# %% ../../nbs/lib/data/text.ipynb #6e838dfc
+# %% ../../nbs/lib/data/text.ipynb #8b1880b4
 import csv
 import io
 import re
@@ -22,7 +22,7 @@ from ..core import ConfigError, ContractError, explain
 from .dialect import Dialect, cut_blanks, find_dialect
 from .encoding import read_blocks
 
-# %% ../../nbs/lib/data/text.ipynb #191b45be
+# %% ../../nbs/lib/data/text.ipynb #e43ba090
 def name_columns(
     header: Sequence[str],  # names in the file, or [] when it has none
     width: int,  # number of columns
@@ -41,7 +41,7 @@ def name_columns(
         raise ConfigError(explain("column names", twice, "every name once", cure))
     return names
 
-# %% ../../nbs/lib/data/text.ipynb #8fb42cff
+# %% ../../nbs/lib/data/text.ipynb #8f300b52
 def mark_missing(
     table: pd.DataFrame,  # any table; only its text columns are searched
     missing_values: Sequence[str] = (),  # texts that stand for a missing value, beside the empty one
@@ -61,7 +61,7 @@ def mark_missing(
             found[str(name)] = counts
     return marked, found
 
-# %% ../../nbs/lib/data/text.ipynb #6dcc3540
+# %% ../../nbs/lib/data/text.ipynb #387c1fc1
 def _recoded(
     path: Path | str,  # a text file, plain or packed
     encoding: str,  # its encoding
@@ -101,7 +101,7 @@ def line_blocks(
     if rest and not skip:
         yield rest
 
-# %% ../../nbs/lib/data/text.ipynb #3b5363cf
+# %% ../../nbs/lib/data/text.ipynb #f234d547
 def cut_rows(
     text: str,  # text of whole lines
     delimiter: str,  # a single character; " " stands for any run of blanks
@@ -143,7 +143,7 @@ def refuse_ragged(
         cure = "Mend the export, or set data.delimiter if the wrong one was found."
         raise ContractError(explain("data.path", received, f"{width} fields in every row, as in the first", cure))
 
-# %% ../../nbs/lib/data/text.ipynb #2e9de2ca
+# %% ../../nbs/lib/data/text.ipynb #d6f8b22b
 def cut_plain_block(
     block: bytes,  # whole lines in UTF-8
     delimiter: str,  # a single character
@@ -171,7 +171,7 @@ def cut_plain_block(
     except pyarrow.ArrowInvalid:
         return None
 
-# %% ../../nbs/lib/data/text.ipynb #3e9cdf9c
+# %% ../../nbs/lib/data/text.ipynb #5b089689
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|Inf|INF|infinity|Infinity)"
 COMMA_NUMBER = r"[+-]?(\d+|\d{1,3}([.' \xa0]\d{3})+)(,\d+)?([eE][+-]?\d+)?|[+-]?,\d+"
 GROUPED_NUMBER = NUMBER + r"|[+-]?\d{1,3}([,' \xa0]\d{3})+(\.\d+)?"
@@ -214,7 +214,7 @@ def infer_types(
     typed = {name: as_number(table[name], decimal) if pd.api.types.is_string_dtype(table[name]) else table[name] for name in table.columns}
     return pd.DataFrame(typed, index=table.index)
 
-# %% ../../nbs/lib/data/text.ipynb #100c9d6b
+# %% ../../nbs/lib/data/text.ipynb #7a31c0df
 def clean_column(
     column: Any,  # pyarrow array of text
     markers: Any,  # pyarrow array of the texts that stand for a missing value
@@ -230,7 +230,7 @@ def clean_column(
     counts = {item["values"] or "(empty)": item["counts"] for item in compute.value_counts(compute.filter(trimmed, hit)).to_pylist()}
     return compute.if_else(hit, None, trimmed), blanks, counts
 
-# %% ../../nbs/lib/data/text.ipynb #eec669fe
+# %% ../../nbs/lib/data/text.ipynb #4718cd6c
 def clean_piece(
     table: Any,  # pyarrow Table; only its text columns are searched
     missing_values: Sequence[str],  # texts that stand for a missing value, the empty one among them
@@ -255,7 +255,7 @@ def clean_piece(
         cleaned.append(column)
     return pyarrow.table(cleaned, names=table.column_names)
 
-# %% ../../nbs/lib/data/text.ipynb #f39ed50e
+# %% ../../nbs/lib/data/text.ipynb #c3aed86e
 class TextReader:
     "Read a delimited text file in pieces, strictly."
 
@@ -339,7 +339,7 @@ class TextReader:
                 "decimal": self.dialect.decimal, "found": self.dialect.found, "rows": self.rows, "preamble_lines": self.dialect.preamble,
                 "skipped_lines": dict(self.skipped), "trailing_delimiter": self.dialect.ends_with_delimiter, "blanks": dict(self.blanks), "missing": missing}
 
-# %% ../../nbs/lib/data/text.ipynb #18b1e1b8
+# %% ../../nbs/lib/data/text.ipynb #ce08aac6
 def read_text(
     path: Path | str,  # a CSV-like file, plain or packed
     *,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WeakLabels', 'gold_codes', 'label_weakly', 'spread_probabilities', 'attach_labels', 'keep_mature']
 
-# %% ../../nbs/lib/labels/attach.ipynb #d6a77974
+# %% ../../nbs/lib/labels/attach.ipynb #794a930e
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,7 +23,7 @@ from .model import LabelModel
 from .verdict import Verdict, judge_labels
 from .vote import ABSTAIN, is_silent, majority_shares
 
-# %% ../../nbs/lib/labels/attach.ipynb #e2db07b7
+# %% ../../nbs/lib/labels/attach.ipynb #80207daf
 @dataclass(frozen=True)
 class WeakLabels:
     "Labels that functions voted for, and what is known about them."
@@ -51,7 +51,7 @@ def gold_codes(
         raise ContractError(explain(argument, f"{wrong} rows with another label", f"{', '.join(map(repr, classes))}, or nothing"))
     return codes.fillna(ABSTAIN).to_numpy(dtype="int16")
 
-# %% ../../nbs/lib/labels/attach.ipynb #421aa567
+# %% ../../nbs/lib/labels/attach.ipynb #7c6adac8
 def label_weakly(
     table: pd.DataFrame,  # any table
     functions: Sequence[LabellingFunction],  # what votes
@@ -85,7 +85,7 @@ def label_weakly(
               "unclear": int((~clear & ~silent & ~is_gold).sum())}
     return WeakLabels(outcome, pd.Series(is_gold, index=table.index), votes, believed, analyse_votes(votes, len(classes), names, known), verdict, fitted, counts)
 
-# %% ../../nbs/lib/labels/attach.ipynb #c9feb66a
+# %% ../../nbs/lib/labels/attach.ipynb #869c6943
 def spread_probabilities(
     probabilities: np.ndarray,  # of a label model, shape (n_rows, n_classes)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # row, class and weight of each pair with a weight above 0
@@ -95,7 +95,7 @@ def spread_probabilities(
     rows, classes = np.nonzero((probabilities > 0) & known[:, None])
     return rows, classes, probabilities[rows, classes]
 
-# %% ../../nbs/lib/labels/attach.ipynb #2d0d1974
+# %% ../../nbs/lib/labels/attach.ipynb #da58c086
 def attach_labels(
     table: pd.DataFrame,  # a prepared table, with or without its target
     roles: Roles,  # its roles

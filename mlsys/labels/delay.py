@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MATURE', 'IMMATURE', 'UNKNOWN', 'parse_day', 'find_mature', 'DelayedLabels', 'label_column', 'join_outcomes']
 
-# %% ../../nbs/lib/labels/delay.ipynb #1c5eedb3
+# %% ../../nbs/lib/labels/delay.ipynb #eda36944
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -14,7 +14,7 @@ from ..core import ConfigError, ContractError, explain
 from ..data.contract import as_text, parse_time
 from ..data.roles import require_columns
 
-# %% ../../nbs/lib/labels/delay.ipynb #d3656e5a
+# %% ../../nbs/lib/labels/delay.ipynb #181dfc3d
 MATURE, IMMATURE, UNKNOWN = "mature", "not mature", "unknown"
 
 
@@ -50,7 +50,7 @@ def find_mature(
         status[(time.reset_index(drop=True) + pd.Timedelta(days=delay_days)) > as_of] = IMMATURE
     return status
 
-# %% ../../nbs/lib/labels/delay.ipynb #fb8d1d9c
+# %% ../../nbs/lib/labels/delay.ipynb #9fd41c44
 @dataclass(frozen=True)
 class DelayedLabels:
     "What is known of each row's outcome on a day."
@@ -89,7 +89,7 @@ def label_column(
     status = status.mask(table[target].isna().to_numpy() & (status == MATURE).to_numpy(), UNKNOWN)
     return DelayedLabels(table[target].where((status == MATURE).to_numpy()), status, day, [])
 
-# %% ../../nbs/lib/labels/delay.ipynb #30ba4e4e
+# %% ../../nbs/lib/labels/delay.ipynb #8b68ec0a
 def _latest_outcomes(
     outcomes: pd.DataFrame,  # one line for each event or correction
     key: str,  # column that names the row
@@ -116,7 +116,7 @@ def _latest_outcomes(
         raise ContractError(explain(f"outcomes column {outcome}", f"{ambiguous} keys with two outcomes at the same moment", "one, or a later line that corrects it"))
     return last.set_index("key")
 
-
+# %% ../../nbs/lib/labels/delay.ipynb #6bd03cbf
 def join_outcomes(
     table: pd.DataFrame,  # one row for each decision
     outcomes: pd.DataFrame,  # one line for each event or correction

@@ -6,7 +6,7 @@
 __all__ = ['QUICK', 'pair_shares', 'residual_correlation', 'group_functions', 'weigh_functions', 'count_witnesses', 'find_echoes',
            'measure_misfit']
 
-# %% ../../nbs/lib/labels/echo.ipynb #61692ca2
+# %% ../../nbs/lib/labels/echo.ipynb #193df31b
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from .mixture import Mixture, Settings, fit_mixture, soft_majority, start_mixture
 from .pattern import Patterns, find_patterns
 
-# %% ../../nbs/lib/labels/echo.ipynb #908ad314
+# %% ../../nbs/lib/labels/echo.ipynb #b3e32888
 def pair_shares(
     patterns: Patterns,  # the votes
     n_symbols: int,  # symbols that a function can show
@@ -39,7 +39,7 @@ def _explained(
             expected[np.ix_(block, range(expected.shape[1]), block, range(expected.shape[1]))] = within
     return expected
 
-# %% ../../nbs/lib/labels/echo.ipynb #3e39d7f3
+# %% ../../nbs/lib/labels/echo.ipynb #4d494453
 def residual_correlation(
     mixture: Mixture,  # a mixture, fitted or just guessed
     pairs: np.ndarray,  # what `pair_shares` returns
@@ -55,7 +55,7 @@ def residual_correlation(
     np.fill_diagonal(found, 0.0)
     return found
 
-# %% ../../nbs/lib/labels/echo.ipynb #c5657305
+# %% ../../nbs/lib/labels/echo.ipynb #3ebda770
 def group_functions(
     correlation: np.ndarray,  # shape (n_functions, n_functions), 0 to 1
     threshold: float,  # average correlation from which two groups are joined, 0 to 1
@@ -76,7 +76,7 @@ def group_functions(
         linked = np.delete(np.delete(linked, second, axis=0), second, axis=1)
     return sorted(sorted(group) for group in groups if len(group) > 1)
 
-# %% ../../nbs/lib/labels/echo.ipynb #a2c4e901
+# %% ../../nbs/lib/labels/echo.ipynb #829372ed
 QUICK = Settings(max_iter=40, tolerance=2e-4)  # a search compares fits; it need not finish them
 
 
@@ -91,6 +91,19 @@ def weigh_functions(
     return weights
 
 
+def _leave_witnesses(
+    blocks: list[list[int]],  # groups of columns
+    correlation: np.ndarray,  # shape (n_functions, n_functions)
+) -> list[list[int]]:
+    "Keep the strongest groups that leave three witnesses or more: with fewer, nothing says what the class is."
+    kept, witnesses = [], len(correlation)
+    for block in sorted(blocks, key=lambda block: -correlation[np.ix_(block, block)].sum() / (len(block) * (len(block) - 1))):
+        if witnesses - (len(block) - 1) >= 3:
+            kept.append(block)
+            witnesses -= len(block) - 1
+    return sorted(kept)
+
+
 def _try_groupings(
     patterns: Patterns,  # the votes
     n_classes: int,  # classes
@@ -101,16 +114,17 @@ def _try_groupings(
     tried: dict[tuple, Mixture],  # by grouping the fits so far; grows
 ) -> None:
     "Find belief and groups in turns, until the groups stay the same."
-    blocks = group_functions(begin, threshold)
+    blocks = _leave_witnesses(group_functions(begin, threshold), begin)
     for _ in range(5):
         key = tuple(map(tuple, blocks))
         if not blocks or key in tried:
             break
         guess = soft_majority(patterns.symbols, n_classes, weigh_functions(blocks, len(begin)), settings.balance)
         tried[key] = fit_mixture(patterns, guess, blocks, settings)
-        blocks = group_functions(residual_correlation(tried[key], pairs), threshold)
+        correlation = residual_correlation(tried[key], pairs)
+        blocks = _leave_witnesses(group_functions(correlation, threshold), correlation)
 
-# %% ../../nbs/lib/labels/echo.ipynb #e3b3e914
+# %% ../../nbs/lib/labels/echo.ipynb #e12e5be2
 def count_witnesses(
     blocks: Sequence[Sequence[int]],  # columns of each block
     pairs: np.ndarray,  # what `pair_shares` returns
@@ -122,8 +136,11 @@ def count_witnesses(
     children = [[column] for column in range(len(correlation)) if column not in taken] + [list(block) for block in blocks]
     if len(children) < 2:
         return 1.0
-    between = [correlation[np.ix_(one, other)].mean() for number, one in enumerate(children) for other in children[:number]]
-    return len(children) / (1 + (len(children) - 1) * min(float(np.mean(between)), 1.0))
+    belongs = np.zeros((len(children), len(correlation)))
+    for number, child in enumerate(children):
+        belongs[number, child] = 1 / len(child)
+    between = (belongs @ correlation @ belongs.T)[np.triu_indices(len(children), 1)]
+    return len(children) / (1 + (len(children) - 1) * min(float(between.mean()), 1.0))
 
 
 def _inside_out(
@@ -131,8 +148,8 @@ def _inside_out(
     n_functions: int,  # functions
 ) -> list[list[list[int]]]:  # groupings
     "Return the groupings in which the opinion of a block is the class, and everything else a block."
-    others = [sorted(set(range(n_functions)) - set(block)) for block in blocks]
-    return [[other] for other in others if len(other) > 1]
+    others = [sorted(set(range(n_functions)) - set(block)) for block in blocks if len(block) > 1]
+    return [[other] for other in others if 1 < len(other) < n_functions - 1]
 
 
 def find_echoes(
@@ -141,6 +158,7 @@ def find_echoes(
     settings: Settings = QUICK,  # of the fits
     thresholds: Sequence[float] = (0.35, 0.2, 0.1),  # residual correlation from which functions are grouped, falling
     min_gain: float = 10.0,  # how much the penalised log-likelihood must gain for a grouping to be kept
+    pairs: np.ndarray | None = None,  # what `pair_shares` returns, where it is made already
 ) -> Mixture:  # the best mixture; its blocks are the echoes
     "Group the functions that depend on each other beyond the class."
     n_functions = patterns.symbols.shape[1]
@@ -148,7 +166,7 @@ def find_echoes(
     tried = {(): fit_mixture(patterns, guess, (), settings)}
     if n_functions < 3 or n_classes < 2 or patterns.n_rows < 30:
         return tried[()]
-    pairs, noise = pair_shares(patterns, n_classes + 1), 4 / np.sqrt(patterns.n_rows)
+    pairs, noise = pair_shares(patterns, n_classes + 1) if pairs is None else pairs, 4 / np.sqrt(patterns.n_rows)
     begins = [residual_correlation(start_mixture(patterns, guess, (), settings)[0], pairs), residual_correlation(tried[()], pairs)]
     for threshold in thresholds:
         for begin in begins:
@@ -168,15 +186,17 @@ def find_echoes(
     equals = [mixture for mixture in equals if best.bic(patterns.n_rows) - mixture.bic(patterns.n_rows) <= max(min_gain, 0.02 * gain)]
     return max(equals, key=lambda mixture: count_witnesses(mixture.blocks, pairs))
 
-# %% ../../nbs/lib/labels/echo.ipynb #2e800aeb
+# %% ../../nbs/lib/labels/echo.ipynb #770ab0f2
 def measure_misfit(
     mixture: Mixture,  # a fitted mixture
     patterns: Patterns,  # the votes
     max_noise: float = 3.0,  # mean squared residual correlation, times rows, that is taken for noise; about 1 to 2 where the mixture is true
+    pairs: np.ndarray | None = None,  # what `pair_shares` returns, where it is made already
 ) -> float:  # 0 where there is nothing but noise, to 1
     "Return the root of the mean squared residual correlation that is left beyond noise."
     n_functions, n_symbols = mixture.shown.shape[1:]
     if n_functions < 4:
         return 0.0
-    left = residual_correlation(mixture, pair_shares(patterns, n_symbols), with_blocks=True)[np.triu_indices(n_functions, 1)]
+    pairs = pair_shares(patterns, n_symbols) if pairs is None else pairs
+    left = residual_correlation(mixture, pairs, with_blocks=True)[np.triu_indices(n_functions, 1)]
     return float(np.sqrt(max((left**2).mean() - max_noise / patterns.n_rows, 0.0)))

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['LabellingFunction', 'labelling_function', 'apply_functions', 'match_function', 'sql_functions', 'load_functions']
 
-# %% ../../nbs/lib/labels/function.ipynb #f3bf3a14
+# %% ../../nbs/lib/labels/function.ipynb #e2a54550
 import importlib
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from ..data.contract import as_text
 from ..data.query import query_tables
 from .vote import ABSTAIN
 
-# %% ../../nbs/lib/labels/function.ipynb #3d8b5d1e
+# %% ../../nbs/lib/labels/function.ipynb #fa7d9b4a
 @dataclass(frozen=True)
 class LabellingFunction:
     "A function of a table that votes for a class in each row, or abstains."
@@ -54,7 +55,7 @@ def labelling_function(
         return LabellingFunction(inner, name or inner.__name__, (inner.__doc__ or "").strip(), votes_for)
     return decorate if function is None else decorate(function)
 
-# %% ../../nbs/lib/labels/function.ipynb #cbc52373
+# %% ../../nbs/lib/labels/function.ipynb #7b6edab0
 def _where(
     error: Exception,  # what a function raised
 ) -> str:  # without values of the data
@@ -107,7 +108,7 @@ def _flat(
         raise ConfigError(explain(argument, received, "one column: a Series, an array or a list"))
     return found
 
-# %% ../../nbs/lib/labels/function.ipynb #b2273681
+# %% ../../nbs/lib/labels/function.ipynb #1968ea2d
 def apply_functions(
     functions: Sequence[LabellingFunction],  # what to ask
     table: pd.DataFrame,  # any table
@@ -129,7 +130,7 @@ def apply_functions(
             raise ConfigError(explain(f"labelling function {function.name}", int(votes[:, number].max()), f"{ABSTAIN} (abstains) or a class from 0 to {n_classes - 1}"))
     return votes
 
-# %% ../../nbs/lib/labels/function.ipynb #24608521
+# %% ../../nbs/lib/labels/function.ipynb #41839fa5
 def match_function(
     column: str,  # a column of text
     pattern: str | Sequence[str],  # a regular expression, or words of which one must occur
@@ -151,11 +152,15 @@ def match_function(
     def matches(table: pd.DataFrame) -> np.ndarray:
         if column not in table.columns:
             raise KeyError(column)
-        return np.array([isinstance(text, str) and compiled.search(text) is not None for text in table[column]], dtype=bool)
+        if not pd.api.types.is_string_dtype(table[column]):
+            return np.array([isinstance(text, str) and compiled.search(text) is not None for text in table[column]], dtype=bool)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a group in the expression is no mistake here
+            return table[column].str.contains(expression, case=not ignore_case, regex=True, na=False).to_numpy(dtype=bool)
 
     return LabellingFunction(matches, name, f"Votes where {column} matches {expression}.", votes_for)
 
-# %% ../../nbs/lib/labels/function.ipynb #048a6f50
+# %% ../../nbs/lib/labels/function.ipynb #80824faa
 def sql_functions(
     lines: Sequence[str],  # "name = SQL expression that gives a label or NULL", one for each function
     classes: Sequence[str],  # labels in the order of their codes
@@ -192,7 +197,7 @@ def _sql_function(
 
     return LabellingFunction(vote, name, expression)
 
-# %% ../../nbs/lib/labels/function.ipynb #9ae2aa23
+# %% ../../nbs/lib/labels/function.ipynb #c7ffa764
 def load_functions(
     module: str,  # dotted name of a module, such as `my_project.labels`
 ) -> list[LabellingFunction]:

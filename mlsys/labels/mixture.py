@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ODDS', 'DEFAULT', 'Mixture', 'expect', 'Settings', 'Prior', 'maximise', 'soft_majority', 'overall_shares',
-           'make_prior', 'start_mixture', 'climb', 'fit_mixture', 'believe']
+           'make_prior', 'start_mixture', 'climb', 'fit_mixture', 'continue_fit', 'believe']
 
-# %% ../../nbs/lib/labels/mixture.ipynb #78e991d5
+# %% ../../nbs/lib/labels/mixture.ipynb #cb675248
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from .pattern import Patterns, Unit, find_patterns, make_unit, make_units
 
-# %% ../../nbs/lib/labels/mixture.ipynb #2a04572a
+# %% ../../nbs/lib/labels/mixture.ipynb #d5002959
 _TINY = 1e-12  # smallest probability that is passed to a logarithm
 ODDS = 7 / 3  # before any vote is seen, a vote is taken to be right at these odds
 
@@ -42,7 +42,7 @@ class Mixture:
         "Penalised log-likelihood (Schwarz 1978, halved): more is better."
         return self.log_posterior - 0.5 * self.n_parameters * np.log(max(n_rows, 2))
 
-# %% ../../nbs/lib/labels/mixture.ipynb #7fddf38a
+# %% ../../nbs/lib/labels/mixture.ipynb #5e4bc2cd
 def _layout(
     symbols: np.ndarray,  # uint8, shape (n_patterns, n_functions)
     blocks: Sequence[Sequence[int]],  # columns of each block
@@ -108,7 +108,7 @@ def expect(
     belief /= total
     return belief, np.log(total) + top + first, opinions
 
-# %% ../../nbs/lib/labels/mixture.ipynb #4e46ec89
+# %% ../../nbs/lib/labels/mixture.ipynb #d7ace351
 @dataclass(frozen=True)
 class Settings:
     "What stays fixed during a fit."
@@ -119,7 +119,7 @@ class Settings:
     balance: np.ndarray | None = None  # P(class) where it is known
     shares: np.ndarray | None = None  # shape (n_functions,): columns with the same number share a confusion matrix
     max_iter: int = 200  # steps at most
-    tolerance: float = 1e-7  # gain of log-likelihood per row, to be expected of all further steps, at which a fit ends
+    tolerance: float = 1e-9  # gain of log-likelihood per row, to be expected of all further steps, at which a fit ends
 
 
 DEFAULT = Settings()
@@ -170,7 +170,7 @@ def _counted(
         found[0] = np.maximum(total - found[1:].sum(axis=0), 0.0)
     return found
 
-# %% ../../nbs/lib/labels/mixture.ipynb #0a428cd4
+# %% ../../nbs/lib/labels/mixture.ipynb #5acc20ec
 def _share(
     counts: np.ndarray,  # shape (n_classes, n_functions, n_symbols)
     shares: np.ndarray | None,  # columns with the same number share their counts
@@ -229,7 +229,7 @@ def _raise_odds(
         mixture.shown[label, :, label + 1] = np.where(low, min_odds * level, own)
     mixture.shown /= mixture.shown.sum(axis=2, keepdims=True)
 
-# %% ../../nbs/lib/labels/mixture.ipynb #90d3ac85
+# %% ../../nbs/lib/labels/mixture.ipynb #63f46851
 def soft_majority(
     symbols: np.ndarray,  # uint8, shape (n_patterns, n_functions)
     n_classes: int,  # classes
@@ -270,7 +270,7 @@ def _first_opinions(
     raised = np.exp(tallies[:, used] - tallies[:, used].max(axis=1, keepdims=True))
     return np.broadcast_to((raised / raised.sum(axis=1, keepdims=True)).T, (n_classes, len(used), unit.n_codes))
 
-# %% ../../nbs/lib/labels/mixture.ipynb #b317c9ae
+# %% ../../nbs/lib/labels/mixture.ipynb #9220fc47
 def make_prior(
     overall: np.ndarray,  # P(symbol) whatever the class, shape (n_functions, n_symbols)
     units: Sequence[Unit],  # one for each block
@@ -300,7 +300,7 @@ def _log_prior(
         found += (prior.member[number] * np.log(np.maximum(mixture.member[number], _TINY))).sum()
     return float(found)
 
-
+# %% ../../nbs/lib/labels/mixture.ipynb #e35b81d0
 def _count_parameters(mixture: Mixture, overall: np.ndarray, settings: Settings) -> int:
     "Count the free parameters: symbols that never occur have none."
     n_classes, taken = len(mixture.balance), {column for block in mixture.blocks for column in block}
@@ -312,6 +312,19 @@ def _count_parameters(mixture: Mixture, overall: np.ndarray, settings: Settings)
     return int(found)
 
 
+def _prepare_fit(
+    patterns: Patterns,  # the votes
+    n_classes: int,  # classes
+    blocks: Sequence[Sequence[int]],  # columns of each block
+    settings: Settings,  # what stays fixed
+) -> tuple[tuple[list[Unit], list[Unit]], list[np.ndarray], np.ndarray, Prior]:  # units, their totals, P(symbol), prior
+    "Return what a fit needs to know of the votes."
+    layout = _layout(patterns.symbols, blocks, n_classes + 1)
+    totals = [_counted(patterns.counts[None], unit)[0] for unit in (*layout[0], *layout[1])]
+    overall = overall_shares(patterns, layout, totals, n_classes + 1, settings.shares)
+    return layout, totals, overall, make_prior(overall, layout[1], totals, n_classes, settings)
+
+
 def start_mixture(
     patterns: Patterns,  # the votes
     guess: np.ndarray,  # P(class | pattern), shape (n_classes, n_patterns)
@@ -321,13 +334,10 @@ def start_mixture(
 ) -> tuple[Mixture, tuple[list[Unit], list[Unit]], Prior]:  # parameters, units, prior
     "Return the parameters that a first guess of the classes gives."
     n_classes, n_symbols = len(guess), len(guess) + 1
-    layout = _layout(patterns.symbols, blocks, n_symbols)
-    totals = [_counted(patterns.counts[None], unit)[0] for unit in (*layout[0], *layout[1])]
-    overall = overall_shares(patterns, layout, totals, n_symbols, settings.shares)
+    layout, _, overall, prior = _prepare_fit(patterns, n_classes, blocks, settings)
     opinions = [_first_opinions(unit, n_classes, n_symbols) for unit in layout[1]]
     members = [np.empty((n_classes if by_class else 1, 0, 0, 0)) for _ in blocks]
     mixture = Mixture(np.empty(n_classes), np.empty(0), [list(block) for block in blocks], [np.empty(0)] * len(members), members, settings.abstentions)
-    prior = make_prior(overall, layout[1], totals, n_classes, settings)
     maximise(mixture, guess * patterns.counts, opinions, layout, prior, settings)
     mixture.n_parameters = _count_parameters(mixture, overall, settings)
     return mixture, layout, prior
@@ -355,7 +365,7 @@ def _leap(
     mixture.balance = moved[0] if settings.balance is None else settings.balance
     mixture.shown, mixture.opinion, mixture.member = moved[1], moved[2 : 2 + n_blocks], moved[2 + n_blocks :]
 
-# %% ../../nbs/lib/labels/mixture.ipynb #00ce6403
+# %% ../../nbs/lib/labels/mixture.ipynb #c90c7259
 def climb(
     mixture: Mixture,  # where to begin; changed in place
     patterns: Patterns,  # the votes
@@ -376,7 +386,8 @@ def climb(
         mixture.log_likelihood, mixture.log_posterior, mixture.n_iter = likelihood, reached, step
         before, gain = gain, reached - best
         left = gain * gain / max(before - gain, _TINY) if gain < before else np.inf  # a geometric series of gains would add up to this
-        mixture.converged = safe is None and (gain < 1e-3 * limit or max(gain, left) < limit)
+        clear = left < 100 * limit and patterns.counts @ belief.max(axis=0) > 0.85 * patterns.n_rows  # where classes are clear, there are no plateaus
+        mixture.converged = safe is None and (gain < 1e-3 * limit or max(gain, left) < (100 if clear else 1) * limit)
         if mixture.converged:
             break
         best, safe = reached, None
@@ -401,7 +412,22 @@ def fit_mixture(
     mixture, layout, prior = start_mixture(patterns, guess, blocks, settings, by_class)
     return climb(mixture, patterns, layout, prior, settings)
 
-# %% ../../nbs/lib/labels/mixture.ipynb #513cb57c
+
+def continue_fit(
+    mixture: Mixture,  # fitted on some of the rows; changed in place
+    patterns: Patterns,  # all rows
+    settings: Settings = DEFAULT,  # what stays fixed
+    by_class: bool = False,  # let a member's errors depend on the class as well as on the opinion
+) -> Mixture:
+    "Go on fitting a mixture on more rows."
+    n_classes = len(mixture.balance)
+    layout, _, overall, prior = _prepare_fit(patterns, n_classes, mixture.blocks, settings)
+    if by_class:
+        mixture.member = [np.broadcast_to(member, (n_classes, *member.shape[1:])).copy() for member in mixture.member]
+    mixture.n_parameters = _count_parameters(mixture, overall, settings)
+    return climb(mixture, patterns, layout, prior, settings)
+
+# %% ../../nbs/lib/labels/mixture.ipynb #187e44b9
 def believe(
     mixture: Mixture,  # a fitted mixture
     patterns: Patterns,  # votes, of the same functions

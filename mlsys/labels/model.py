@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODELS', 'MIN_ROWS', 'MAX_MISFIT', 'LabelWarning', 'name_classes', 'judge_functions', 'LabelModel']
 
-# %% ../../nbs/lib/labels/model.ipynb #691e4d9b
+# %% ../../nbs/lib/labels/model.ipynb #06c71128
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +15,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ..core import ConfigError, explain, unknown_name
-from .echo import find_echoes, measure_misfit, weigh_functions
-from .mixture import Mixture, Settings, believe, fit_mixture, soft_majority
+from .echo import find_echoes, measure_misfit, pair_shares, weigh_functions
+from .mixture import Mixture, Settings, believe, continue_fit, fit_mixture, soft_majority
 from .pattern import Patterns, find_patterns
 from .vote import check_n_classes, check_votes, is_silent
 
-# %% ../../nbs/lib/labels/model.ipynb #8071486a
+# %% ../../nbs/lib/labels/model.ipynb #028a1d3a
 MODELS = ("echoes", "independent", "dawid_skene")
 
 
@@ -31,7 +31,7 @@ MAX_MISFIT = 0.03  # residual correlation (root mean square) above which a mixtu
 class LabelWarning(UserWarning):
     "Something about the votes that a person should look at."
 
-# %% ../../nbs/lib/labels/model.ipynb #0349d83d
+# %% ../../nbs/lib/labels/model.ipynb #9f2c0a97
 def name_classes(
     mixture: Mixture,  # a fitted mixture; changed in place
 ) -> Mixture:
@@ -48,7 +48,7 @@ def name_classes(
     mixture.member = [member[order] if len(member) > 1 else member for member in mixture.member]
     return mixture
 
-# %% ../../nbs/lib/labels/model.ipynb #9f17b599
+# %% ../../nbs/lib/labels/model.ipynb #7ee52e5d
 def judge_functions(
     mixture: Mixture,  # a fitted mixture
     n_rows: float,  # rows that it was fitted on
@@ -63,7 +63,7 @@ def judge_functions(
         error = np.sqrt(chance * (1 - chance) / (n_rows * cast))
         return accuracy, chance, accuracy < chance - np.maximum(3 * error, 0.02)
 
-# %% ../../nbs/lib/labels/model.ipynb #f6286758
+# %% ../../nbs/lib/labels/model.ipynb #9ef90515
 class LabelModel(ClassifierMixin, BaseEstimator):
     """Estimate classes from the votes of unreliable functions, without labels.
 
@@ -126,7 +126,7 @@ class LabelModel(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self, n_classes: int = 2, *, model: str = "echoes", class_balance: Sequence[float] | None = None, observers: Sequence | None = None,
-        prior_rows: float | None = None, max_iter: int = 500, tol: float = 1e-7, search_rows: int = 6_000, random_state: int = 0,
+        prior_rows: float | None = None, max_iter: int = 500, tol: float = 1e-9, search_rows: int = 6_000, random_state: int = 0,
     ):
         self.n_classes = n_classes
         self.model = model
@@ -188,7 +188,7 @@ class LabelModel(ClassifierMixin, BaseEstimator):
             found[:, self.active_] = believe(self.mixture_, patterns)[patterns.inverse]
         return found
 
-# %% ../../nbs/lib/labels/model.ipynb #45f23749
+# %% ../../nbs/lib/labels/model.ipynb #0e01c9d3
 def _active_classes(
     unseen: list[int],  # classes without a vote
     n_classes: int,  # classes
@@ -211,7 +211,7 @@ def _recode(
     codes[np.array(active) + 1] = np.arange(len(active))
     return codes[votes + 1]
 
-# %% ../../nbs/lib/labels/model.ipynb #80b4c72b
+# %% ../../nbs/lib/labels/model.ipynb #a4d76648
 def _settings(
     model: LabelModel,  # with the parameters to check
     n_functions: int,  # columns of the votes
@@ -233,7 +233,7 @@ def _settings(
     return Settings(abstentions=model.model != "dawid_skene", prior_rows=prior_rows, balance=balance, shares=shares, max_iter=int(model.max_iter),
                     tolerance=float(model.tol))
 
-# %% ../../nbs/lib/labels/model.ipynb #70ef6481
+# %% ../../nbs/lib/labels/model.ipynb #08da4ea1
 def _fit_model(
     model: LabelModel,  # with its parameters
     votes: np.ndarray,  # int16, shape (n_rows, n_functions)
@@ -252,10 +252,11 @@ def _fit_model(
     if len(votes) > model.search_rows and len(patterns.counts) > model.search_rows // 2:
         drawn = np.random.default_rng(model.random_state).choice(len(votes), int(model.search_rows), replace=False)
         sample = find_patterns(_recode(votes[drawn], model.active_), n_active)
-    rough = find_echoes(sample, n_active, quick)
+    pairs = pair_shares(sample, n_active + 1)
+    rough = find_echoes(sample, n_active, quick, pairs=pairs)
     by_class = patterns.n_rows > 50 * n_active * rough.n_parameters
-    fitted = fit_mixture(patterns, believe(rough, patterns).T, rough.blocks, settings, by_class)
-    model.misfit_ = measure_misfit(fitted, sample)
+    fitted = continue_fit(rough, patterns, settings, by_class)
+    model.misfit_ = measure_misfit(fitted, sample, pairs=pairs)
     scarce = patterns.n_rows < MIN_ROWS * fitted.n_parameters
     model.cautious_ = bool(model.misfit_ > MAX_MISFIT or scarce)
     return _fit_cautiously(patterns, n_active, rough.blocks if model.misfit_ <= MAX_MISFIT else [], settings) if model.cautious_ else fitted
@@ -295,7 +296,7 @@ def _first_guess(
     counts = np.array([(patterns.symbols == label + 1).sum(axis=1) for label in range(n_classes)], dtype="float64")
     return np.divide(counts, counts.sum(axis=0), out=np.full_like(counts, 1 / n_classes), where=counts.sum(axis=0) > 0)
 
-# %% ../../nbs/lib/labels/model.ipynb #69596d55
+# %% ../../nbs/lib/labels/model.ipynb #3d4ba24a
 def _describe_fit(
     model: LabelModel,  # with its mixture; gets the other attributes
     patterns: Patterns,  # its unique rows

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_gold', 'Verdict', 'judge_labels', 'compare_with_majority']
 
-# %% ../../nbs/lib/labels/verdict.ipynb #e4c7d16a
+# %% ../../nbs/lib/labels/verdict.ipynb #6ec0b591
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ from .model import LabelModel
 from .simulate import simulate_votes
 from .vote import check_votes, majority_shares
 
-# %% ../../nbs/lib/labels/verdict.ipynb #5d2432b4
+# %% ../../nbs/lib/labels/verdict.ipynb #e59edf7a
 def check_gold(
     gold: Sequence[int],  # classes, shape (n_rows,)
     n_rows: int,  # rows of the votes
@@ -34,7 +34,7 @@ def check_gold(
                                   "Leave rows without a known class out."))
     return found
 
-# %% ../../nbs/lib/labels/verdict.ipynb #3a6385cb
+# %% ../../nbs/lib/labels/verdict.ipynb #45e13ee7
 @dataclass(frozen=True)
 class Verdict:
     "Whether a label model may be used, and why."
@@ -78,7 +78,7 @@ def judge_labels(
     return Verdict(use, "label_model" if use else "majority_vote", reason, len(gold), float(right.mean()), float(low), float(high), float(majority.mean()), gain,
                    gain - z * error, gain + z * error, list(model.notes_))
 
-# %% ../../nbs/lib/labels/verdict.ipynb #689be5c3
+# %% ../../nbs/lib/labels/verdict.ipynb #3b136fe2
 def compare_with_majority(
     model: LabelModel,  # a fitted label model
     votes: np.ndarray,  # integers, shape (n_rows, n_functions)

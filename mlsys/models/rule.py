@@ -63,7 +63,7 @@ def _conditions(
         found.append(("below", cuts, above[0] - above[1:], above_rows[0] - above_rows[1:]))
     return found
 
-
+# %% ../../nbs/lib/models/rule.ipynb #52e6b438
 def cheapest_split(
     frame: pd.DataFrame,  # the columns to look at, shape (n_rows, n_columns)
     losses: np.ndarray,  # cost of each possible answer in each row, shape (n_rows, n_answers)
@@ -97,7 +97,7 @@ def _say(
     condition = f"{feature} {'is ' if kind in ('at least', 'below') else ''}{kind} {value}".strip()
     return f"If {condition}, {verb} {answers[1]}; otherwise {answers[0]}."
 
-
+# %% ../../nbs/lib/models/rule.ipynb #f2a74de4
 class _OneRule:
     "What both rules share: which rows the condition holds in."
 

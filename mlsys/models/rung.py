@@ -75,7 +75,7 @@ def make_rung(
         return make_linear(roles, inverse_regularisation, quantile, seed=seed)
     return make_logistic(roles, inverse_regularisation, logistic_max_iter)
 
-
+# %% ../../nbs/lib/models/rung.ipynb #269e0d37
 def fit_rung(
     model: Any,  # from `make_rung`
     rows: pd.DataFrame,  # training rows, with every column of the roles

@@ -147,7 +147,7 @@ class ClassCosts:
         "Return the cost of 1,000 decisions like these."
         return _per_1000(self.of(y, decisions))
 
-
+# %% ../../nbs/lib/objective/problem.ipynb #6513270e
 def as_probabilities(
     predictions: Any,  # P(class), shape (n_rows, n_classes)
     n_classes: int,  # how many columns there should be

@@ -98,6 +98,7 @@ def register_resolvers(
     OmegaConf.register_new_resolver("or_none", or_none, replace=True)
     OmegaConf.register_new_resolver("costs", lambda *given: OmegaConf.create(cost_lines(*given)), replace=True)
     OmegaConf.register_new_resolver("cost_columns", lambda *given: OmegaConf.create(priced_columns(*given)), replace=True)
+    OmegaConf.register_new_resolver("texts", lambda group, key: OmegaConf.create(list(group.get(key) or [])), replace=True)
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell10
 def _keys(config: Any, prefix: str = "") -> Iterator[str]:

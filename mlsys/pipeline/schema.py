@@ -64,6 +64,10 @@ class DataConfig:
     max_quarantined: float = between(0, 1)
     label_delay_days: int = between(0, 3650)
     rows_in_time_order: bool
+    known: "list[str]" = field(default_factory=list)  # when inputs are known: lines INPUT = MOMENT
+    events: str = ""  # file of the events that windows sum up
+    event_time: str = ""  # column of the events
+    windows: "list[str]" = field(default_factory=list)  # how inputs sum up events
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell7
 @dataclass(kw_only=True)
@@ -92,7 +96,7 @@ class ObjectiveConfig:
     max_bytes: float = between(0, 1e15, 0.0)  # of the model's file
     max_compute_us: float = between(0, 1e15, 0.0)  # processor time per answer
 
-
+# %% ../../nbs/lib/pipeline/schema.ipynb #a6a3a450
 @dataclass(kw_only=True)
 class LabelsConfig:
     "Where labels come from, and from which day they are known."
@@ -130,6 +134,11 @@ class AuditConfig:
 
     accept: "list[str]"
     max_rows: int = between(1000, 10_000_000)
+    known: "list[str]" = field(default_factory=list)  # these five come from conf/data
+    events: str = ""
+    event_time: str = ""
+    windows: "list[str]" = field(default_factory=list)
+    derive: "list[str]" = field(default_factory=list)
     seed: int = between(0, 2**32 - 1)
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell8

@@ -70,7 +70,7 @@ def as_tensors(
 ) -> tuple[torch.Tensor, torch.Tensor]:  # rows as float32; outcomes as the loss takes them
     "Return rows and outcomes as PyTorch wants them."
     kind = np.int64 if loss == "softmax" else np.float32
-    return torch.from_numpy(np.ascontiguousarray(X, np.float32)), torch.from_numpy(np.asarray(y, kind))
+    return torch.from_numpy(np.require(X, np.float32, ["C", "W"])), torch.from_numpy(np.require(y, kind, ["C", "W"]))
 
 # %% ../../nbs/lib/privacy/dpsgd.ipynb #9404fe63
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -60,7 +60,7 @@ def find_range(
     least = max(count_threshold(epsilon=epsilon, n_bins=n_bins), len(y) / 1000)
     out = np.flatnonzero(noisy >= least)
     first, last = (out[0], out[-1]) if len(out) else (noisy.argmax(),) * 2
-    if is_declared and noisy[first : last + 1].sum() < 0.98 * len(y):
+    if is_declared and (not len(out) or noisy[first : last + 1].sum() < 0.98 * len(y)):
         first, last = 0, n_bins - 1
     return float(edges[first]), float(edges[last + 1])
 

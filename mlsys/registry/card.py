@@ -108,6 +108,7 @@ def plot_candidates(
 def cautions(
     choice: Choice,  # what `pick` returned
     roles: Roles,  # which column plays which part
+    accepted: Mapping[str, str] | None = None,  # findings of the audit that a person has accepted, with the reasons
 ) -> list[str]:
     "Return what a reader has to know before using the model."
     measured = choice.candidate.measured
@@ -124,6 +125,7 @@ def cautions(
         f"Trees and rules never predict more or less than they saw of {roles.target} in the training rows." if roles.problem == "regression"
         else "Measured on people about whom past decisions were made; of those who were turned away then, the labels say nothing.",
     ]
+    found += [f"The audit found `{name}`, and a person has accepted it: {reason}." for name, reason in (accepted or {}).items()]
     return [text for text in found if text]
 
 # %% ../../nbs/lib/registry/card.ipynb #cell16

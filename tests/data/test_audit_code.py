@@ -266,3 +266,10 @@ def test_a_test_set_that_is_read_for_each_setting_is_noted():
     note, = audit_source(HEAD + text)
     assert not note.stands and note.rule == "tuned-on-test" and "each setting" in note.what
     assert not audit_source(HEAD + text.replace("C=strength", "C=1"))
+
+
+def test_files_that_one_expression_reads_are_parts_of_their_own():
+    text = "validation, test = (pd.read_parquet(f'{part}.parquet') for part in ('validation', 'test'))\n"
+    text += "rule = LogisticRegression().fit(validation[['a']], validation.y)\nfinal = SVC().fit(rule.predict(validation[['a']]), validation.y)\nfinal.score(test[['a']], test.y)"
+    assert not standing(text)
+    assert standing(text.replace("final.score(test[['a']], test.y)", "SVC().fit(test[['a']], test.y).score(test[['a']], test.y)"))

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlsys.core import ConfigError, ContractError, MlsysError
+from mlsys.data.dialect import sniff_delimiter
 from mlsys.data.query import derive_columns, plain_types, query_tables
 from mlsys.data.source import missing_table, read_openml, read_source, read_tables, source_files
-from mlsys.data.text import as_number, mark_missing, read_text, sniff_delimiter
+from mlsys.data.text import as_number, mark_missing, read_text
 
 LOANS = "id,amount,region\n1,900,north\n2,4000,south\n3,2500,north\n"
 

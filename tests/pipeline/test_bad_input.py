@@ -80,6 +80,10 @@ FAULTS = {
     "not UTF-8": (csv().replace("sex", "s\xe9x").encode("latin-1"), {}, "(?i)utf-8"),
     "ragged rows": (with_line(5, "2025-01-05,2,40,30.1"), {}, "(?i)line 6|row 5|fields|columns"),
     "infinite values": (with_line(4, "2025-01-04,1,40,inf,f,no"), {}, "income: broken in 1 of 300 rows: finite"),
+    "an infinite target": (with_line(4, "2025-01-04,1,40,inf,f,no"), {"target": "income", "positive_label": "", "problem": "regression"}, "income.*infinite|income: broken in 1 of 300"),
+    "a target of names": (csv(late=[f"name {row}" for row in range(ROWS)]), {"positive_label": ""}, "300 different texts"),
+    "a target of words that should be numbers": (csv(late=["much"] + ["3"] * (ROWS - 1)), {"positive_label": "", "problem": "regression"}, "no numbers.*'much'"),
+    "an unknown problem": (csv(), {"problem": "classification"}, "data.problem"),
     "a truncated gzip": (gzip.compress(csv().encode())[:-20], {"path": "mine.csv.gz"}, r"mine\.csv\.gz"),
 }
 

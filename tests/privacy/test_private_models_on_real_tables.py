@@ -83,7 +83,7 @@ def test_bicycles_by_the_hour(bicycles, target, most_lost):
     model = private_pipeline(numeric, [], domain, problem="regression", target_range=target_range, target_epsilon=target, random_state=0, **private_settings())
     model.fit(table[~held_out], y[~held_out])
     encoded = model["encode"].transform(table)
-    plain = Ridge(1e-3).fit(encoded[~held_out], y[~held_out])
+    plain = Ridge(1.0).fit(encoded[~held_out], y[~held_out])
     assert model["encode"].undeclared_ == [] and model["regress"].epsilon_ <= target
     assert model["regress"].range_[1] < 2000
     lost = plain.score(encoded[held_out], y[held_out]) - model.score(table[held_out], y[held_out])

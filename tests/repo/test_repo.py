@@ -66,13 +66,14 @@ def test_stage_notebooks_are_committed_without_outputs(repo):
 
 
 def test_library_cells_are_short(repo):
-    """At most 70 lines of code in a cell, which is what a class with documented fields needs; an estimator's docstring is not code."""
+    """At most 70 lines of code in a cell; 100 where it is one class, whose methods cannot stand in cells of their own. A long docstring is not code."""
     for path in notebooks(repo, "lib"):
         cells = json.loads(path.read_text())["cells"]
         assert len(cells) <= 80, f"{path.name} has {len(cells)} cells"
         for cell in cells:
             lines = re.sub(r'"""[\s\S]*?"""', "", "".join(cell["source"])).strip().splitlines()
-            assert len(lines) <= 70, f"{path.name} has a cell of {len(lines)} lines that begins {lines[0]}"
+            limit = 100 if any(line.startswith("class ") for line in lines) and sum(bool(re.match(r"(class|def) ", line)) for line in lines) == 1 else 70
+            assert len(lines) <= limit, f"{path.name} has a cell of {len(lines)} lines that begins {lines[0]}"
 
 
 def imported(path, package):
