@@ -27,6 +27,7 @@ class Case:
     options: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
     problem: str = "binary"
+    also: tuple[str, ...] = ()  # what a person who agrees leaves out beside them
 
 
 @dataclass
@@ -48,8 +49,8 @@ CASES = [
     Case("cookie_cats", "cookie_cats/cookie_cats.csv"),
     Case("fraud", "fraud_handbook/transactions_features_2018-07-25_2018-08-07.parquet", (), ("TX_FRAUD_SCENARIO",)),
     Case("bike_sharing", "bike_sharing/hour.csv", (), ("casual", "registered"), "regression"),
-    Case("taxi_tip", TAXI, ("--target", "tip_amount"), (), "regression"),
-    Case("taxi_payment", TAXI, ("--target", "payment_type"), (), "multiclass"),
+    Case("taxi_tip", TAXI, ("--target", "tip_amount"), ("total_amount",), "regression", ("payment_type",)),  # the total less the other amounts is the tip
+    Case("taxi_payment", TAXI, ("--target", "payment_type"), ("tip_amount",), "multiclass", ("total_amount",)),  # a tip is entered when a card is charged; the total holds it
 ]
 
 

@@ -135,13 +135,13 @@ def test_a_function_of_the_project_reruns_the_stages_that_reach_it(project):
     before = path.read_text(encoding="utf-8")
     notebook = nbformat.read(path, as_version=4)
     cell = next(cell for cell in notebook.cells if cell.cell_type == "code" and "open_stage(" in cell.source)
-    cell.source = "from kreditausfalle_2024.feature import share\n" + cell.source + "\nshare(__import__('pandas').Series([1.0]), __import__('pandas').Series([2.0]))"
+    cell.source = "import pandas as pd\nfrom kreditausfalle_2024.feature import share\n" + cell.source + "\nshare(pd.Series([1.0]), pd.Series([2.0]))"
     nbformat.write(notebook, path)
-    assert ran(run(["dvc", "repro"], project)) == {"digest", "select"}
+    assert ran(run(["dvc", "repro"], project)) == {"digest", "audit", "select"}, "the audit reads the code of every stage"
     module = project / "kreditausfalle_2024" / "feature.py"
     text = module.read_text()
     module.write_text(text.replace("whole != 0", "whole > 0"))
-    assert ran(run(["dvc", "repro"], project)) == {"digest", "select"}
+    assert ran(run(["dvc", "repro"], project)) == {"digest", "audit", "select"}
     module.write_text(text)
     path.write_text(before, encoding="utf-8")
     run(["dvc", "repro"], project)
@@ -163,9 +163,9 @@ def test_an_upgrade_of_the_package_reruns_what_reaches_changed_code(project, tmp
     stale = run(["mlsys", "run", "split"], project, **newer)
     assert stale.returncode == 2 and "mlsys compose" in stale.stderr and "mlsys has changed" in stale.stderr
     assert run(["mlsys", "compose", "profile=smoke"], project, **newer).returncode == 0
-    assert ran(run(["dvc", "repro"], project, **newer)) == {"digest", "select"}
+    assert ran(run(["dvc", "repro"], project, **newer)) == {"digest", "audit", "select"}
     assert run(["mlsys", "compose", "profile=smoke"], project).returncode == 0
-    assert ran(run(["dvc", "repro"], project)) <= {"digest", "select"}
+    assert ran(run(["dvc", "repro"], project)) <= {"digest", "audit", "select"}
 
 
 def test_upgrade_leaves_touched_files_alone(project, tmp_path):
