@@ -37,7 +37,7 @@ PACKAGES = {
     "cli": "One command, a sub-command per verb.",
     "core": "Beneath all: errors, paths, seeds.",
 }
-STAGES = ("digest", "prepare", "label", "audit", "featurize", "split", "baseline", "train", "evaluate", "assess", "privatize", "compress",
+STAGES = ("digest", "prepare", "label", "featurize", "split", "audit", "baseline", "train", "evaluate", "assess", "privatize", "compress",
           "select", "predict", "rollout", "monitor")
 GUIDES = {
     "tutorials": ("Tutorials", "Learn by doing, from the first command on."),
