@@ -32,6 +32,8 @@ def test_a_project_runs_or_stops_with_a_true_finding(real_data, tmp_path, case):
         return
     assert outcome.state == "finding", outcome.words
     assert outcome.words.startswith("audit:") and all(name in outcome.words for name in case.leaks), outcome.words
+    if case.name not in ("bike_sharing", "taxi_payment"):
+        return  # the whole way after a decision is gone once for a quantity and once for classes
     exclude(folder, [*case.leaks, *case.also])
     done = benchmark.call(["mlsys", "repro"], folder)
     assert done.returncode == 0, done.stderr[-3000:]
