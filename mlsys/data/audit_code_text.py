@@ -136,11 +136,13 @@ def read_code(
 def _short_name(
     path: Path,  # a file
 ) -> str:
-    "Name a file from the current folder where it lies beneath it, so that names are the same on every machine."
-    try:
-        return path.resolve().relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        return path.as_posix()
+    "Name a file from the current folder where it lies beneath it, else from its package, so that names are the same on every machine."
+    path = path.resolve()
+    package = next((folder for folder in path.parents if not (folder / "__init__.py").is_file()), path.parent)
+    for folder in (Path.cwd(), *([package] if package != path.parent else [])):
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    return path.as_posix()
 
 # %% ../../nbs/lib/data/audit_code_text.ipynb #8b81fca6
 def find_code(

@@ -48,10 +48,11 @@ def find_range(
     *,
     epsilon: float,  # to spend, above 0, no unit
     seed: int,  # of the noise; known noise is no noise
-    edges: np.ndarray = PUBLIC_KNOTS,  # of the bins, public, strictly increasing
+    edges: np.ndarray | None = None,  # of the bins, public, strictly increasing; None takes PUBLIC_KNOTS
     is_declared: bool = False,  # the outer edges are a range to fall back on
 ) -> tuple[float, float]:  # low and high, two of the edges
     "Return a range that holds nearly all values, epsilon-private for adding or removing one row."
+    edges = PUBLIC_KNOTS if edges is None else edges
     rng, n_bins = np.random.default_rng(seed), len(edges) - 1
     places = np.clip(np.searchsorted(edges, y, side="right") - 1, 0, n_bins - 1)  # outer bins take what is beyond
     counts = np.bincount(places, minlength=n_bins)

@@ -77,7 +77,7 @@ FAULTS = {
     "no such sensitive column": (csv(), {"sensitive": ["sx"]}, "Did you mean sex"),
     "a date that is none": (with_line(7, "soon,3,40,30.1,f,no"), {}, r"seen_at.*(row|line)|(row|line).*seen_at"),
     "two columns of one name": (csv().replace("income", "age", 1), {}, "age"),
-    "not UTF-8": (csv().replace("sex", "s\xe9x").encode("latin-1"), {}, "(?i)utf-8"),
+    "not UTF-8": (csv().replace("sex", "s\xe9x").encode("latin-1"), {"encoding": "utf-8"}, "(?i)utf-8"),
     "ragged rows": (with_line(5, "2025-01-05,2,40,30.1"), {}, "(?i)line 6|row 5|fields|columns"),
     "infinite values": (with_line(4, "2025-01-04,1,40,inf,f,no"), {}, "income: broken in 1 of 300 rows: finite"),
     "an infinite target": (with_line(4, "2025-01-04,1,40,inf,f,no"), {"target": "income", "positive_label": "", "problem": "regression"}, "income.*infinite|income: broken in 1 of 300"),
