@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -204,6 +204,7 @@ def test_a_moving_world_shows_in_the_comparison():
 
 @given(seed=st.integers(0, 10**6), n=st.integers(60, 400), people=st.sampled_from([0, 50]), n_classes=st.integers(3, 30))
 def test_every_class_is_learnt_from_and_shares_hold(seed, n, people, n_classes):
+    assume(not people or n >= 10 * n_classes)  # fewer may leave a part without a whole person, which is an error of its own
     rng = np.random.default_rng(seed)
     table = table_of(n, seed, people).assign(y=np.sort(rng.integers(0, n_classes, n)).astype("int16"))
     roles = replace(roles_of(table), problem="multiclass", classes=[str(code) for code in range(n_classes)], positive_label="", negative_label="")
