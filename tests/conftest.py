@@ -77,3 +77,15 @@ class Project:
 def project(tmp_path):
     """A project with one tiny stage."""
     return Project(tmp_path / "project")
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A function that writes text or bytes to a file of the test's own folder and returns its path."""
+
+    def write_file(content, name="loans.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write_file

@@ -23,16 +23,6 @@ from mlsys.data.text import as_number, mark_missing, read_text
 LOANS = "id,amount,region\n1,900,north\n2,4000,south\n3,2500,north\n"
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_file(content, name="loans.csv"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write_file
-
-
 # What is promised
 
 

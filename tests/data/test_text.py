@@ -22,16 +22,6 @@ from mlsys.data.text import TextReader, as_number, cut_plain_block, cut_rows, li
 NAMES = "name,city,age\nJosé,São Paulo,34\nBjörn,Malmö,41\nZoë,Liège,29\n"
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_file(content, name="table.csv"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write_file
-
-
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "cp1252"])
 def test_western_text_is_read_in_every_encoding(write, encoding):
     table, report = read_source(write(NAMES.encode(encoding)))
