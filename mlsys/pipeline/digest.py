@@ -266,10 +266,10 @@ def package_folder(
     root: Path,  # the project's folder
 ) -> Path:
     "Return the folder of the package mlsys that a project's stages use: its own, or the installed one."
-    import mlsys
+    import mlsys.core  # a folder that is only named `mlsys` may hide the package itself, never its modules
 
     own = root / "mlsys"
-    return own if (own / "__init__.py").is_file() else Path(mlsys.__path__[0])
+    return own if (own / "__init__.py").is_file() else Path(mlsys.core.__file__).parent
 
 
 def library_name(
