@@ -6,7 +6,7 @@
 __all__ = ['RESULT_TYPES', 'inputs', 'order_expressions', 'compile_expression', 'expression_types', 'compile_expressions',
            'expression_sql']
 
-# %% ../../nbs/lib/features/expression.ipynb #9a3870c6
+# %% ../../nbs/lib/features/expression.ipynb #eb64cb84
 import math
 import operator
 import re
@@ -21,7 +21,7 @@ from ..core import ConfigError, explain, unknown_name
 from .formula import CHOICES, COMPARISONS, KINDS, PARTS, Formula, choices, columns_of, is_whole, parse_formula, settle_kinds
 from .view import Expression
 
-# %% ../../nbs/lib/features/expression.ipynb #bbf7a83e
+# %% ../../nbs/lib/features/expression.ipynb #63f90a00
 def _labelled(expression: Expression | str) -> tuple[Expression, str]:
     "Return an expression and what errors call it."
     expression = Expression("", expression) if isinstance(expression, str) else expression
@@ -35,7 +35,7 @@ def inputs(
     expression, label = _labelled(expression)
     return columns_of(parse_formula(expression.sql, label))
 
-# %% ../../nbs/lib/features/expression.ipynb #4bb52028
+# %% ../../nbs/lib/features/expression.ipynb #cbb90053
 def order_expressions(
     expressions: Iterable[Expression],  # in any order
     names: Iterable[str] | None = None,  # all other names there are: features and columns of the request; None does not check
@@ -63,7 +63,7 @@ def order_expressions(
                 stack += [(name, True), *((item, False) for item in reversed(needs[name]) if item in by_name)]
     return tuple(done.values())
 
-# %% ../../nbs/lib/features/expression.ipynb #81a3d723
+# %% ../../nbs/lib/features/expression.ipynb #9753bfc0
 _START = datetime(1970, 1, 1)
 _MICROSECOND, _DAY = timedelta(microseconds=1), 86_400_000_000
 
@@ -73,9 +73,13 @@ def _is_empty(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, Real) and value != value)
 
 
+def _is_numpy_flag(value: Any) -> bool:
+    return getattr(getattr(value, "dtype", None), "kind", "") == "b"
+
+
 def _to_float(value: Any) -> float:
     "Take a number, a flag or a decimal as a float."
-    if isinstance(value, (Real, Decimal)) or type(value).__name__ == "bool_":
+    if isinstance(value, (Real, Decimal)) or _is_numpy_flag(value):
         return float(value)
     raise TypeError
 
@@ -89,7 +93,7 @@ def _to_text(value: Any) -> str:
     "Take a text; a whole number and a flag as the text that SQL makes of it."
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    if isinstance(value, bool) or _is_numpy_flag(value):
         return "true" if value else "false"
     if isinstance(value, Real) and float(value).is_integer():
         return str(int(value))
@@ -109,7 +113,7 @@ def _to_moment(value: Any) -> int | None:
         return value
     raise TypeError
 
-# %% ../../nbs/lib/features/expression.ipynb #230ee356
+# %% ../../nbs/lib/features/expression.ipynb #287a4aeb
 _READERS = {"number": _to_float, "bool": _to_flag, "text": _to_text, "time": _to_moment}
 _NATIVE = {"number": float, "bool": bool, "text": str, "time": int}
 
@@ -131,7 +135,7 @@ def _reader(node: Formula, label: str) -> Callable:
 
     return read
 
-# %% ../../nbs/lib/features/expression.ipynb #f6678352
+# %% ../../nbs/lib/features/expression.ipynb #a205cd4f
 def _divide(first: float, second: float) -> float | None:
     return first / second if second else None
 
@@ -188,7 +192,7 @@ def _round(digits: int) -> Callable:
         return _nearest_whole
     return (lambda value: _nearest_whole(value * scale) / scale) if digits > 0 else (lambda value: _nearest_whole(value / scale) * scale)
 
-# %% ../../nbs/lib/features/expression.ipynb #02f4dd74
+# %% ../../nbs/lib/features/expression.ipynb #eb9a8498
 _NUMBER = " *([+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,2})?) *"
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
@@ -229,7 +233,7 @@ def _part_of(part: str) -> Callable:
         return lambda moment: float((moment // _DAY + 4) % 7)
     return lambda moment: float(getattr(_START + timedelta(days=moment // _DAY), part))
 
-# %% ../../nbs/lib/features/expression.ipynb #6d45838e
+# %% ../../nbs/lib/features/expression.ipynb #b005a5d3
 def _unary(function: Callable) -> Callable:
     def make(inner: Callable) -> Callable:
         def run(row: Mapping) -> Any:
@@ -283,7 +287,7 @@ def _within(value: Callable, *options: Callable) -> Callable:
         return True if wanted in found else None if None in found else False
     return run
 
-# %% ../../nbs/lib/features/expression.ipynb #5bf675e3
+# %% ../../nbs/lib/features/expression.ipynb #4deb28bd
 def _case(*parts: Callable) -> Callable:
     pairs, default = list(zip(parts[:-1:2], parts[1::2], strict=True)), parts[-1]
 
@@ -336,7 +340,7 @@ _MAKERS = {
 _CONVERTERS = {("to_number", "text"): _parse_number, ("to_number", "bool"): float, ("to_bool", "text"): _parse_flag, ("to_bool", "number"): bool,
                ("to_text", "number"): _write_whole, ("to_text", "bool"): lambda value: "true" if value else "false"}
 
-# %% ../../nbs/lib/features/expression.ipynb #dca7a1c1
+# %% ../../nbs/lib/features/expression.ipynb #867d1790
 def _closure(node: Formula, label: str) -> Callable:
     "Make the Python function of a settled formula."
     if node.op == "column":
@@ -363,14 +367,13 @@ def _fold(node: Formula) -> Formula:
     node = replace(node, args=tuple(_fold(arg) for arg in node.args))
     if any(arg.op != "literal" for arg in node.args):
         return node
-    return Formula("literal", value=_closure(node, "")({}), kind="number" if node.kind == "null" else node.kind, origin=node.origin)
+    return Formula("literal", value=_closure(node, "")({}), kind=node.kind, origin=node.origin)
 
 
 def _prepare(expression: Expression | str, types: Mapping[str, str] | None) -> tuple[Formula, Expression, str]:
     "Parse, settle and fold an expression; check its kind and its default."
     expression, label = _labelled(expression)
     formula = _fold(settle_kinds(parse_formula(expression.sql, label), types, label))
-    formula = replace(formula, kind="number") if formula.kind == "null" else formula
     if formula.kind == "time":
         raise ConfigError(explain(label, f"{expression.sql}, a time", "a result that is a number, a text or a flag", "EPOCH(...) gives seconds since 1970."))
     fits = {"number": Real, "bool": bool, "text": str}[formula.kind]
@@ -398,7 +401,7 @@ def compile_expression(
 
     return evaluate
 
-# %% ../../nbs/lib/features/expression.ipynb #b4e9461f
+# %% ../../nbs/lib/features/expression.ipynb #a0d52e65
 RESULT_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "bool": "BOOLEAN"}
 
 
@@ -430,9 +433,9 @@ def compile_expressions(
 
     return evaluate
 
-# %% ../../nbs/lib/features/expression.ipynb #97fe3e94
+# %% ../../nbs/lib/features/expression.ipynb #335dff8c
 _NAN, _INFINITY = "CAST('NaN' AS DOUBLE)", "CAST('Infinity' AS DOUBLE)"
-_SQL_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "bool": "BOOLEAN", "time": "TIMESTAMP", "null": "DOUBLE"}
+_SQL_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "bool": "BOOLEAN", "time": "TIMESTAMP"}
 _INFIX = {"or": ("OR", 1), "and": ("AND", 2), "eq": ("=", 4), "ne": ("<>", 4), "lt": ("<", 4), "le": ("<=", 4), "gt": (">", 4), "ge": (">=", 4), "add": ("+", 6), "sub": ("-", 6),
           "mul": ("*", 7), "div": ("/", 7), "mod": ("%", 7)}
 _ATOM, _MOST_LETTERS = 9, 200_000
@@ -463,7 +466,7 @@ def _literal(node: Formula, spark: bool) -> str:
     "Write a constant; a number so that its type is settled by what stands beside it."
     value, kind = node.value, node.kind
     if value is None:
-        return f"CAST(NULL AS {'STRING' if spark and kind == 'text' else _SQL_TYPES[kind]})" if kind != "null" else "NULL"
+        return f"CAST(NULL AS {'STRING' if spark and kind == 'text' else _SQL_TYPES[kind]})" 
     if kind == "bool":
         return str(value).upper()
     if kind == "text":
@@ -477,7 +480,7 @@ def _literal(node: Formula, spark: bool) -> str:
     shown = repr(value)
     return shown if "e" in shown else f"{shown}e0" if len(shown) > 16 else shown
 
-# %% ../../nbs/lib/features/expression.ipynb #01405cc3
+# %% ../../nbs/lib/features/expression.ipynb #48691ef6
 def _may_be_nan(node: Formula, nulls_only: bool) -> bool:
     "Say whether a number can be NaN in an engine."
     if node.op == "column":
@@ -504,7 +507,7 @@ def _may_be_infinite(node: Formula) -> bool:
         return node.value is not None and not math.isfinite(node.value)
     return not (node.op in ("length", *PARTS) or node.exact in ("whole", "decimal") or (node.op == "to_number" and node.args[0].kind != "number"))
 
-# %% ../../nbs/lib/features/expression.ipynb #dd6e75d9
+# %% ../../nbs/lib/features/expression.ipynb #b839ab14
 def _call(node: Formula, write: Callable, spark: bool) -> str:
     "Write a function, so that it gives NULL where an engine would raise."
     op, first = node.op, write(node.args[0], 0)
@@ -549,17 +552,17 @@ def _conversion(node: Formula, write: Callable, spark: bool) -> str:
         return f"CASE LOWER({first}) {' '.join(pairs)} END"
     return f"({write(inner, 5, True)} <> 0)" if kind == "number" else first
 
-# %% ../../nbs/lib/features/expression.ipynb #c8d5cc48
+# %% ../../nbs/lib/features/expression.ipynb #a30d0013
 def _choice(node: Formula, write: Callable, spark: bool) -> str:
     "Write a function that returns one of its arguments."
     items = [write(arg, 0, True) for arg in node.args]
     if node.op == "case":
         pairs = [f"WHEN {items[i]} THEN {items[i + 1]}" for i in range(0, len(items) - 1, 2)]
-        default = "" if node.args[-1].kind == "null" else f" ELSE {items[-1]}"
+        default = "" if node.args[-1].op == "literal" and node.args[-1].value is None else f" ELSE {items[-1]}"
         text = f"CASE {' '.join(pairs)}{default} END"
     else:
         text = f"{node.op.upper()}({', '.join(items)})" if len(items) > 1 else items[0]
-    return f"CAST({text} AS DOUBLE)" if node.kind in ("number", "null") and _is_loose(node) else text
+    return f"CAST({text} AS DOUBLE)" if node.kind == "number" and _is_loose(node) else text
 
 
 def _operation(node: Formula, write: Callable, spark: bool) -> tuple[str, int]:
@@ -588,7 +591,7 @@ def _operation(node: Formula, write: Callable, spark: bool) -> tuple[str, int]:
         return _conversion(node, write, spark), _ATOM
     return _call(node, write, spark), 7 if op == "round" and node.value else _ATOM
 
-# %% ../../nbs/lib/features/expression.ipynb #6ace92ec
+# %% ../../nbs/lib/features/expression.ipynb #ca64476f
 def _write(node: Formula, spark: bool, nulls_only: bool, label: str) -> Callable:
     "Make the function that writes formulas of one expression for one engine."
     def write(node: Formula, at_least: int, observed: bool = False) -> str:

@@ -7,7 +7,7 @@ __all__ = ['KINDS', 'SIGNATURES', 'PARTS', 'COMPARISONS', 'CHOICES', 'CASTS', 'A
            'MOST_LEVELS', 'Formula', 'walk', 'parse_formula', 'depth', 'columns_of', 'type_of', 'choices', 'is_whole',
            'settle_kinds']
 
-# %% ../../nbs/lib/features/formula.ipynb #557295fe
+# %% ../../nbs/lib/features/formula.ipynb #21b97f65
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from typing import Any
 
 from ..core import ConfigError, explain, unknown_name
 
-# %% ../../nbs/lib/features/formula.ipynb #77614244
+# %% ../../nbs/lib/features/formula.ipynb #6dc898ef
 KINDS = {"number": "a number", "text": "a text", "bool": "a flag (true or false)", "time": "a time"}
 
 
@@ -48,7 +48,7 @@ def walk(
         yield node
         stack.extend(reversed(node.args))
 
-# %% ../../nbs/lib/features/formula.ipynb #6f3867be
+# %% ../../nbs/lib/features/formula.ipynb #5a3d911c
 SIGNATURES = {  # operation: (kind of its arguments, kind of its result)
     **dict.fromkeys(("add", "sub", "mul", "div", "mod", "power", "neg", "abs", "ln", "log2", "log10", "exp", "sqrt", "round", "floor", "ceil"), ("number", "number")),
     **dict.fromkeys(("and", "or", "not"), ("bool", "bool")),
@@ -78,7 +78,7 @@ _PLAIN = {  # class of sqlglot: (operation, where its arguments are)
     "Between": ("between", ("this", "low", "high")),
 }
 
-# %% ../../nbs/lib/features/formula.ipynb #4664490e
+# %% ../../nbs/lib/features/formula.ipynb #0304818c
 def _refuse(
     node: Any,  # sqlglot's expression
     label: str,  # which expression, for the error
@@ -114,7 +114,7 @@ def _moment(node: Any, label: str) -> Formula:
     whole = value - datetime(1970, 1, 1, tzinfo=timezone.utc)
     return Formula("literal", value=(whole.days * 86_400 + whole.seconds) * 1_000_000 + whole.microseconds, kind="time", origin=node)
 
-# %% ../../nbs/lib/features/formula.ipynb #71547357
+# %% ../../nbs/lib/features/formula.ipynb #8c451c46
 def _cast(node: Any, label: str) -> Formula:
     "Read a CAST. It never raises: what cannot be converted is empty."
     from sqlglot import exp
@@ -184,7 +184,7 @@ def _part(node: Any, label: str) -> Formula:
         raise ConfigError(unknown_name(f"{label}, part of a time", name.lower(), names))
     return Formula(names[name.lower()], (_translate(inner, label),), origin=node)
 
-# %% ../../nbs/lib/features/formula.ipynb #15d9325c
+# %% ../../nbs/lib/features/formula.ipynb #a9c65203
 _SPECIAL = {"Cast": _cast, "TryCast": _cast, "Case": _case, "If": _case, "Is": _is, "Log": _log, "Round": _round, "Extract": _part}
 
 
@@ -271,7 +271,7 @@ def columns_of(
     "Return the columns that an expression needs, each once, as they appear."
     return tuple(dict.fromkeys(node.value for node in walk(formula) if node.op == "column"))
 
-# %% ../../nbs/lib/features/formula.ipynb #b35091ee
+# %% ../../nbs/lib/features/formula.ipynb #c69db1d2
 _TYPES = (  # pattern of a type's name in DuckDB, Spark, Arrow, NumPy or pandas; exact type; kind
     (r"double( precision)?|float64|number", "double", "number"),
     (r"float(16|32)?|real|half_?float", "single", "number"),
@@ -294,7 +294,7 @@ def type_of(
             return exact, kind
     return "", ""
 
-# %% ../../nbs/lib/features/formula.ipynb #cc1b7aa4
+# %% ../../nbs/lib/features/formula.ipynb #71dfb40a
 def choices(
     formula: Formula,  # an operation of COMPARISONS or CHOICES
 ) -> tuple:
@@ -347,7 +347,7 @@ def _kinds(formula: Formula, given: Mapping[str, str]) -> dict[str, str]:
     bare = [node.args[0].value for node in nodes if node.op == "to_text" and node.args[0].op == "column"]
     return dict.fromkeys(columns_of(formula), "number") | dict.fromkeys(bare, "text") | kinds
 
-# %% ../../nbs/lib/features/formula.ipynb #c4623215
+# %% ../../nbs/lib/features/formula.ipynb #2e22eea6
 def is_whole(
     formula: Formula,  # a settled formula
 ) -> bool:
@@ -357,13 +357,15 @@ def is_whole(
     if formula.op == "round":
         return formula.value <= 0
     if formula.op in ("literal", "column"):
-        return formula.exact == "whole" or (formula.kind == "number" and formula.op == "literal" and float(formula.value).is_integer())
-    return formula.op in CHOICES and all(is_whole(arg) or arg.kind == "null" for arg in choices(formula))
+        return formula.exact == "whole" or (formula.kind == "number" and formula.op == "literal" and (formula.value is None or float(formula.value).is_integer()))
+    return formula.op in CHOICES and formula.kind in ("number", "null") and all(is_whole(arg) for arg in choices(formula))
 
 
 def _fit(node: Formula, kind: str, label: str, where: str) -> Formula:
     "Return a formula as a kind, or say that it is of another."
-    if node.kind in (kind, "null"):
+    if node.kind == "null":  # a bare NULL, or a choice among such
+        return replace(node, kind=kind, args=tuple(_fit(arg, kind, label, where) if arg.kind == "null" else arg for arg in node.args))
+    if node.kind == kind:
         return node
     if (node.kind, kind) == ("bool", "number"):
         return Formula("to_number", (node,), kind="number", origin=node.origin)
@@ -380,7 +382,7 @@ def _settled(node: Formula, args: tuple, label: str) -> Formula:
         if common == "mixed":
             shown = ", ".join(f"{arg.written} is {KINDS[arg.kind]}" for arg in group if arg.kind != "null")
             raise ConfigError(explain(f"{label}, {node.written}", shown, "values of one kind"))
-        fitted = [arg if arg.kind == "null" else _fit(arg, common, label, node.written) for arg in group]
+        fitted = [arg if common == "null" else _fit(arg, common, label, node.written) for arg in group]
         if node.op == "case":
             conditions = [_fit(arg, "bool", label, node.written) for arg in args[:-1:2]]
             fitted = [item for pair in zip(conditions, fitted, strict=False) for item in pair] + [fitted[-1]]
@@ -389,7 +391,8 @@ def _settled(node: Formula, args: tuple, label: str) -> Formula:
         wanted, kind = SIGNATURES[node.op]
         return replace(node, args=tuple(_fit(arg, wanted, label, node.written) for arg in args), kind=kind)
     accepted, kind = CASTS[node.op]
-    if args[0].kind not in (*accepted, "null"):
+    args = tuple(_fit(arg, "number", label, node.written) if arg.kind == "null" else arg for arg in args)
+    if args[0].kind not in accepted:
         raise ConfigError(explain(f"{label}, {node.written}", KINDS[args[0].kind], " or ".join(KINDS[item] for item in accepted)))
     if node.op == "to_text" and args[0].kind == "number" and not is_whole(args[0]):
         raise ConfigError(explain(f"{label}, {node.written}", "a number that may have decimals", "a whole number, a text or a flag",
@@ -414,4 +417,5 @@ def settle_kinds(
             return replace(node, kind=kinds[node.value], exact=known.get(node.value, ("", ""))[0])
         return node if node.op == "literal" else _settled(node, tuple(settle(arg) for arg in node.args), label)
 
-    return settle(formula)
+    settled = settle(formula)
+    return _fit(settled, "number", label, formula.written) if settled.kind == "null" else settled
