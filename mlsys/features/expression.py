@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['RESULT_TYPES', 'inputs', 'order_expressions', 'compile_expression', 'expression_types', 'compile_expressions',
-           'expression_sql']
+           'expression_sql', 'derived_sql']
 
-# %% ../../nbs/lib/features/expression.ipynb #eb64cb84
+# %% ../../nbs/lib/features/expression.ipynb #9dce3a1f
 import math
 import operator
 import re
@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from numbers import Real
 from typing import Any
 
 from ..core import ConfigError, explain, unknown_name
 from .formula import CHOICES, COMPARISONS, KINDS, PARTS, Formula, choices, columns_of, is_whole, parse_formula, settle_kinds
-from .view import Expression
+from .view import Expression, FeatureView
 
-# %% ../../nbs/lib/features/expression.ipynb #63f90a00
+# %% ../../nbs/lib/features/expression.ipynb #f8c41e75
 def _labelled(expression: Expression | str) -> tuple[Expression, str]:
     "Return an expression and what errors call it."
     expression = Expression("", expression) if isinstance(expression, str) else expression
@@ -35,7 +36,7 @@ def inputs(
     expression, label = _labelled(expression)
     return columns_of(parse_formula(expression.sql, label))
 
-# %% ../../nbs/lib/features/expression.ipynb #cbb90053
+# %% ../../nbs/lib/features/expression.ipynb #e09e62c2
 def order_expressions(
     expressions: Iterable[Expression],  # in any order
     names: Iterable[str] | None = None,  # all other names there are: features and columns of the request; None does not check
@@ -63,7 +64,7 @@ def order_expressions(
                 stack += [(name, True), *((item, False) for item in reversed(needs[name]) if item in by_name)]
     return tuple(done.values())
 
-# %% ../../nbs/lib/features/expression.ipynb #9753bfc0
+# %% ../../nbs/lib/features/expression.ipynb #b16c3976
 _START = datetime(1970, 1, 1)
 _MICROSECOND, _DAY = timedelta(microseconds=1), 86_400_000_000
 
@@ -113,7 +114,7 @@ def _to_moment(value: Any) -> int | None:
         return value
     raise TypeError
 
-# %% ../../nbs/lib/features/expression.ipynb #287a4aeb
+# %% ../../nbs/lib/features/expression.ipynb #2b37a2b5
 _READERS = {"number": _to_float, "bool": _to_flag, "text": _to_text, "time": _to_moment}
 _NATIVE = {"number": float, "bool": bool, "text": str, "time": int}
 
@@ -135,7 +136,7 @@ def _reader(node: Formula, label: str) -> Callable:
 
     return read
 
-# %% ../../nbs/lib/features/expression.ipynb #a205cd4f
+# %% ../../nbs/lib/features/expression.ipynb #4e4da65b
 def _divide(first: float, second: float) -> float | None:
     return first / second if second else None
 
@@ -192,7 +193,7 @@ def _round(digits: int) -> Callable:
         return _nearest_whole
     return (lambda value: _nearest_whole(value * scale) / scale) if digits > 0 else (lambda value: _nearest_whole(value / scale) * scale)
 
-# %% ../../nbs/lib/features/expression.ipynb #eb9a8498
+# %% ../../nbs/lib/features/expression.ipynb #98c7aab8
 _NUMBER = " *([+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,2})?) *"
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
@@ -233,7 +234,7 @@ def _part_of(part: str) -> Callable:
         return lambda moment: float((moment // _DAY + 4) % 7)
     return lambda moment: float(getattr(_START + timedelta(days=moment // _DAY), part))
 
-# %% ../../nbs/lib/features/expression.ipynb #b005a5d3
+# %% ../../nbs/lib/features/expression.ipynb #36114d21
 def _unary(function: Callable) -> Callable:
     def make(inner: Callable) -> Callable:
         def run(row: Mapping) -> Any:
@@ -287,7 +288,7 @@ def _within(value: Callable, *options: Callable) -> Callable:
         return True if wanted in found else None if None in found else False
     return run
 
-# %% ../../nbs/lib/features/expression.ipynb #4deb28bd
+# %% ../../nbs/lib/features/expression.ipynb #553b3d56
 def _case(*parts: Callable) -> Callable:
     pairs, default = list(zip(parts[:-1:2], parts[1::2], strict=True)), parts[-1]
 
@@ -340,7 +341,7 @@ _MAKERS = {
 _CONVERTERS = {("to_number", "text"): _parse_number, ("to_number", "bool"): float, ("to_bool", "text"): _parse_flag, ("to_bool", "number"): bool,
                ("to_text", "number"): _write_whole, ("to_text", "bool"): lambda value: "true" if value else "false"}
 
-# %% ../../nbs/lib/features/expression.ipynb #867d1790
+# %% ../../nbs/lib/features/expression.ipynb #9146bdbd
 def _closure(node: Formula, label: str) -> Callable:
     "Make the Python function of a settled formula."
     if node.op == "column":
@@ -351,6 +352,8 @@ def _closure(node: Formula, label: str) -> Callable:
     inner = [_closure(arg, label) for arg in node.args]
     if node.op == "round":
         return _unary(_round(node.value))(*inner)
+    if node.op == "shift":
+        return _unary(partial(operator.add, node.value))(*inner)
     if node.op == "to_whole":
         number = _closure(replace(node, op="to_number"), label)
         return _unary(_nearest_whole)(number)
@@ -370,13 +373,13 @@ def _fold(node: Formula) -> Formula:
     return Formula("literal", value=_closure(node, "")({}), kind=node.kind, origin=node.origin)
 
 
-def _prepare(expression: Expression | str, types: Mapping[str, str] | None) -> tuple[Formula, Expression, str]:
+def _prepare(expression: Expression | str, types: Mapping[str, str] | None, may_be_time: bool = False) -> tuple[Formula, Expression, str]:
     "Parse, settle and fold an expression; check its kind and its default."
     expression, label = _labelled(expression)
     formula = _fold(settle_kinds(parse_formula(expression.sql, label), types, label))
-    if formula.kind == "time":
+    if formula.kind == "time" and not may_be_time:
         raise ConfigError(explain(label, f"{expression.sql}, a time", "a result that is a number, a text or a flag", "EPOCH(...) gives seconds since 1970."))
-    fits = {"number": Real, "bool": bool, "text": str}[formula.kind]
+    fits = {"number": Real, "bool": bool, "text": str, "time": int}[formula.kind]
     default = expression.default
     if default is not None and (not isinstance(default, fits) or (formula.kind == "number" and not math.isfinite(default))):
         raise ConfigError(explain(f"{label}, default", default, KINDS[formula.kind], f"The expression gives {KINDS[formula.kind]}."))
@@ -386,9 +389,10 @@ def _prepare(expression: Expression | str, types: Mapping[str, str] | None) -> t
 def compile_expression(
     expression: Expression | str,  # an expression, or its SQL
     types: Mapping[str, str] | None = None,  # by column the name of its type, as far as known
+    may_be_time: bool = False,  # the result may be a time, as microseconds since 1970
 ) -> Callable[[Mapping[str, Any]], Any]:  # a row, as names and values, to a float, a text, a flag or None
     "Make an expression a function of one row."
-    formula, expression, label = _prepare(expression, types)
+    formula, expression, label = _prepare(expression, types, may_be_time)
     run, is_number = _closure(formula, label), formula.kind == "number"
     default = float(expression.default) if is_number and expression.default is not None else expression.default
 
@@ -401,28 +405,30 @@ def compile_expression(
 
     return evaluate
 
-# %% ../../nbs/lib/features/expression.ipynb #a0d52e65
-RESULT_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "bool": "BOOLEAN"}
+# %% ../../nbs/lib/features/expression.ipynb #76850a9c
+RESULT_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "bool": "BOOLEAN", "time": "TIMESTAMP"}
 
 
 def expression_types(
     expressions: Iterable[Expression],  # in any order
     types: Mapping[str, str] | None = None,  # by feature and column of the request the name of its type, as far as known
-) -> dict[str, str]:  # by expression: DOUBLE, VARCHAR or BOOLEAN, in the order of computing
+    may_be_time: bool = False,  # results may be times
+) -> dict[str, str]:  # by expression: DOUBLE, VARCHAR, BOOLEAN or TIMESTAMP, in the order of computing
     "Say of which type the results of expressions are."
     known, found = dict(types or {}), {}
     for expression in order_expressions(expressions):
-        found[expression.name] = known[expression.name] = RESULT_TYPES[_prepare(expression, known)[0].kind]
+        found[expression.name] = known[expression.name] = RESULT_TYPES[_prepare(expression, known, may_be_time)[0].kind]
     return found
 
 
 def compile_expressions(
     expressions: Sequence[Expression],  # in any order
     types: Mapping[str, str] | None = None,  # by feature and column of the request the name of its type, as far as known
+    may_be_time: bool = False,  # results may be times, as microseconds since 1970
 ) -> Callable[[Mapping[str, Any]], dict[str, Any]]:  # a row to the values of all expressions, in the order given
     "Make expressions that may use each other one function of a row."
-    known = {**(types or {}), **expression_types(expressions, types)}
-    steps = [(expression.name, compile_expression(expression, known)) for expression in order_expressions(expressions)]
+    known = {**(types or {}), **expression_types(expressions, types, may_be_time)}
+    steps = [(expression.name, compile_expression(expression, known, may_be_time)) for expression in order_expressions(expressions)]
     names = [expression.name for expression in expressions]
 
     def evaluate(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -433,7 +439,7 @@ def compile_expressions(
 
     return evaluate
 
-# %% ../../nbs/lib/features/expression.ipynb #335dff8c
+# %% ../../nbs/lib/features/expression.ipynb #7a8e0ac4
 _NAN, _INFINITY = "CAST('NaN' AS DOUBLE)", "CAST('Infinity' AS DOUBLE)"
 _SQL_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "bool": "BOOLEAN", "time": "TIMESTAMP"}
 _INFIX = {"or": ("OR", 1), "and": ("AND", 2), "eq": ("=", 4), "ne": ("<>", 4), "lt": ("<", 4), "le": ("<=", 4), "gt": (">", 4), "ge": (">=", 4), "add": ("+", 6), "sub": ("-", 6),
@@ -480,7 +486,7 @@ def _literal(node: Formula, spark: bool) -> str:
     shown = repr(value)
     return shown if "e" in shown else f"{shown}e0" if len(shown) > 16 else shown
 
-# %% ../../nbs/lib/features/expression.ipynb #48691ef6
+# %% ../../nbs/lib/features/expression.ipynb #3228df92
 def _may_be_nan(node: Formula, nulls_only: bool) -> bool:
     "Say whether a number can be NaN in an engine."
     if node.op == "column":
@@ -507,7 +513,7 @@ def _may_be_infinite(node: Formula) -> bool:
         return node.value is not None and not math.isfinite(node.value)
     return not (node.op in ("length", *PARTS) or node.exact in ("whole", "decimal") or (node.op == "to_number" and node.args[0].kind != "number"))
 
-# %% ../../nbs/lib/features/expression.ipynb #b839ab14
+# %% ../../nbs/lib/features/expression.ipynb #0922315f
 def _call(node: Formula, write: Callable, spark: bool) -> str:
     "Write a function, so that it gives NULL where an engine would raise."
     op, first = node.op, write(node.args[0], 0)
@@ -527,6 +533,8 @@ def _call(node: Formula, write: Callable, spark: bool) -> str:
         scale = 10 ** abs(node.value)
         times, over = ("*", "/") if node.value > 0 else ("/", "*")
         return f"ROUND({write(node.args[0], 7)} {times} {scale}) {over} {scale}" if node.value else f"ROUND({first})"
+    if op == "shift":
+        return f"({first} + INTERVAL '{node.value / 1_000_000:.6f}' SECOND)" if spark else f"({first} + INTERVAL ({node.value}) MICROSECONDS)"
     if op == "lower" and spark:  # two letters that Java changes in a way of its own
         return f"LOWER(TRANSLATE({first}, 'Σİ', 'σi'))"
     if op == "upper" and spark:
@@ -552,7 +560,7 @@ def _conversion(node: Formula, write: Callable, spark: bool) -> str:
         return f"CASE LOWER({first}) {' '.join(pairs)} END"
     return f"({write(inner, 5, True)} <> 0)" if kind == "number" else first
 
-# %% ../../nbs/lib/features/expression.ipynb #a30d0013
+# %% ../../nbs/lib/features/expression.ipynb #9aa5fbc5
 def _choice(node: Formula, write: Callable, spark: bool) -> str:
     "Write a function that returns one of its arguments."
     items = [write(arg, 0, True) for arg in node.args]
@@ -591,7 +599,7 @@ def _operation(node: Formula, write: Callable, spark: bool) -> tuple[str, int]:
         return _conversion(node, write, spark), _ATOM
     return _call(node, write, spark), 7 if op == "round" and node.value else _ATOM
 
-# %% ../../nbs/lib/features/expression.ipynb #ca64476f
+# %% ../../nbs/lib/features/expression.ipynb #387ec2bf
 def _write(node: Formula, spark: bool, nulls_only: bool, label: str) -> Callable:
     "Make the function that writes formulas of one expression for one engine."
     def write(node: Formula, at_least: int, observed: bool = False) -> str:
@@ -615,11 +623,12 @@ def expression_sql(
     dialect: str = "duckdb",  # duckdb or spark
     types: Mapping[str, str] | None = None,  # by column the name of its type, as far as known; what is known needs no cast
     nulls_only: bool = False,  # the columns hold no NaN, since it has been made NULL before
+    may_be_time: bool = False,  # the result may be a time
 ) -> str:  # the type of its result is that of `expression_types`
     "Write an expression in the SQL of an engine."
     if dialect not in ("duckdb", "spark"):
         raise ConfigError(unknown_name("dialect", str(dialect), ("duckdb", "spark")))
-    formula, expression, label = _prepare(expression, types)
+    formula, expression, label = _prepare(expression, types, may_be_time)
     spark, write = dialect == "spark", _write(formula, dialect == "spark", nulls_only, label)
     text = write(formula, 0)
     if formula.kind == "number":
@@ -630,3 +639,21 @@ def expression_sql(
         return text
     default = float(expression.default) if formula.kind == "number" else expression.default
     return f"COALESCE({text}, {_literal(Formula('literal', value=default, kind=formula.kind), spark)})"
+
+# %% ../../nbs/lib/features/expression.ipynb #72ad30c1
+def derived_sql(
+    view: FeatureView,  # a view
+    relation: str,  # SQL that names its table
+    schema: Mapping[str, str],  # type by column of that table
+    dialect: str = "duckdb",  # duckdb or spark
+) -> str:  # SQL of a table with the columns of `relation` and those that are derived; `relation` itself where there are none
+    "Add the derived columns of a view to its table."
+    known, text, where = dict(schema), relation, f"view {view.name}, derive"
+    clash = sorted(item.name for item in view.derived if item.name in schema)
+    if clash:
+        raise ConfigError(explain(where, clash, "names that the source does not have yet"))
+    for item in order_expressions(view.derived, schema):
+        sql = expression_sql(item, dialect, known, may_be_time=True)
+        known |= expression_types([item], known, may_be_time=True)
+        text = f"(SELECT *, {sql} AS {_quoted(item.name, dialect == 'spark')} FROM {text})"
+    return text

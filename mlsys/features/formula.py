@@ -7,7 +7,7 @@ __all__ = ['KINDS', 'SIGNATURES', 'PARTS', 'COMPARISONS', 'CHOICES', 'CASTS', 'A
            'MOST_LEVELS', 'Formula', 'walk', 'parse_formula', 'depth', 'columns_of', 'type_of', 'choices', 'is_whole',
            'settle_kinds']
 
-# %% ../../nbs/lib/features/formula.ipynb #21b97f65
+# %% ../../nbs/lib/features/formula.ipynb #95105973
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -16,8 +16,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..core import ConfigError, explain, unknown_name
+from .view import duration
 
-# %% ../../nbs/lib/features/formula.ipynb #6dc898ef
+# %% ../../nbs/lib/features/formula.ipynb #3d1dd9b2
 KINDS = {"number": "a number", "text": "a text", "bool": "a flag (true or false)", "time": "a time"}
 
 
@@ -48,12 +49,13 @@ def walk(
         yield node
         stack.extend(reversed(node.args))
 
-# %% ../../nbs/lib/features/formula.ipynb #5a3d911c
+# %% ../../nbs/lib/features/formula.ipynb #3b380518
 SIGNATURES = {  # operation: (kind of its arguments, kind of its result)
     **dict.fromkeys(("add", "sub", "mul", "div", "mod", "power", "neg", "abs", "ln", "log2", "log10", "exp", "sqrt", "round", "floor", "ceil"), ("number", "number")),
     **dict.fromkeys(("and", "or", "not"), ("bool", "bool")),
     **dict.fromkeys(("lower", "upper", "concat", "join"), ("text", "text")),
     "length": ("text", "number"),
+    "shift": ("time", "time"),
     **dict.fromkeys(("year", "month", "day", "hour", "minute", "dayofweek", "epoch"), ("time", "number")),
 }
 PARTS = ("year", "month", "day", "hour", "minute", "dayofweek", "epoch")
@@ -61,7 +63,7 @@ COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge", "in", "between")
 CHOICES = ("coalesce", "nullif", "greatest", "least", "case")  # the result is one of the arguments
 CASTS = {"is_null": (tuple(KINDS), "bool"), "to_number": (("number", "bool", "text"), "number"), "to_whole": (("number", "bool", "text"), "number"),
          "to_text": (("text", "bool", "number"), "text"), "to_bool": (("bool", "number", "text"), "bool")}
-ALLOWED = ("columns, numbers, texts, TRUE, FALSE, NULL, TIMESTAMP '...', + - * / % ^, = <> < <= > >=, AND OR NOT, IS NULL, IS TRUE, IN (list), BETWEEN, "
+ALLOWED = ("columns, numbers, texts, TRUE, FALSE, NULL, TIMESTAMP '...', + - * / % ^, a time + INTERVAL '1 day', = <> < <= > >=, AND OR NOT, IS NULL, IS TRUE, IN (list), BETWEEN, "
            "CASE, CAST to DOUBLE, INTEGER, TEXT or BOOLEAN, || and the functions ")
 FUNCTION_NAMES = ("ABS", "CEIL", "COALESCE", "CONCAT", "DAY", "DAYOFWEEK", "EPOCH", "EXP", "EXTRACT", "FLOOR", "GREATEST", "HOUR", "IF", "IFNULL", "LEAST", "LENGTH", "LN", "LOG10", "LOG2",
                   "LOWER", "MINUTE", "MOD", "MONTH", "NULLIF", "POWER", "ROUND", "SQRT", "UPPER", "YEAR")
@@ -78,7 +80,7 @@ _PLAIN = {  # class of sqlglot: (operation, where its arguments are)
     "Between": ("between", ("this", "low", "high")),
 }
 
-# %% ../../nbs/lib/features/formula.ipynb #0304818c
+# %% ../../nbs/lib/features/formula.ipynb #724fb196
 def _refuse(
     node: Any,  # sqlglot's expression
     label: str,  # which expression, for the error
@@ -114,7 +116,7 @@ def _moment(node: Any, label: str) -> Formula:
     whole = value - datetime(1970, 1, 1, tzinfo=timezone.utc)
     return Formula("literal", value=(whole.days * 86_400 + whole.seconds) * 1_000_000 + whole.microseconds, kind="time", origin=node)
 
-# %% ../../nbs/lib/features/formula.ipynb #8c451c46
+# %% ../../nbs/lib/features/formula.ipynb #687ea4ad
 def _cast(node: Any, label: str) -> Formula:
     "Read a CAST. It never raises: what cannot be converted is empty."
     from sqlglot import exp
@@ -176,6 +178,14 @@ def _round(node: Any, label: str) -> Formula:
     return Formula("round", (_translate(node.this, label),), value=int(text), origin=node)
 
 
+def _shift(node: Any, label: str) -> Formula:
+    "Read a time that is moved by an interval of fixed length."
+    amount, unit = node.expression.this, node.expression.text("unit")
+    length = f"{amount.name if amount is not None else ''} {unit}".strip()
+    moved = duration(length, f"{label}, INTERVAL")
+    return Formula("shift", (_translate(node.this, label),), value=moved if type(node).__name__ == "Add" else -moved, origin=node)
+
+
 def _part(node: Any, label: str) -> Formula:
     "Read EXTRACT and DATE_PART."
     name, inner = (node.this.name, node.expression) if type(node).__name__ == "Extract" else (node.expressions[0].name, node.expressions[1])
@@ -184,7 +194,7 @@ def _part(node: Any, label: str) -> Formula:
         raise ConfigError(unknown_name(f"{label}, part of a time", name.lower(), names))
     return Formula(names[name.lower()], (_translate(inner, label),), origin=node)
 
-# %% ../../nbs/lib/features/formula.ipynb #a9c65203
+# %% ../../nbs/lib/features/formula.ipynb #d7899698
 _SPECIAL = {"Cast": _cast, "TryCast": _cast, "Case": _case, "If": _case, "Is": _is, "Log": _log, "Round": _round, "Extract": _part}
 
 
@@ -214,6 +224,8 @@ def _translate(node: Any, label: str) -> Formula:
     name = type(node).__name__
     if name in _SPECIAL or (isinstance(node, exp.Anonymous) and str(node.this).lower() == "date_part" and len(node.expressions) == 2):
         return _SPECIAL.get(name, _part)(node, label)
+    if name in ("Add", "Sub") and isinstance(node.expression, exp.Interval):
+        return _shift(node, label)
     if name not in _PLAIN:
         raise _refuse(node, label)
     op, places = _PLAIN[name]
@@ -271,7 +283,7 @@ def columns_of(
     "Return the columns that an expression needs, each once, as they appear."
     return tuple(dict.fromkeys(node.value for node in walk(formula) if node.op == "column"))
 
-# %% ../../nbs/lib/features/formula.ipynb #c69db1d2
+# %% ../../nbs/lib/features/formula.ipynb #99395612
 _TYPES = (  # pattern of a type's name in DuckDB, Spark, Arrow, NumPy or pandas; exact type; kind
     (r"double( precision)?|float64|number", "double", "number"),
     (r"float(16|32)?|real|half_?float", "single", "number"),
@@ -294,7 +306,7 @@ def type_of(
             return exact, kind
     return "", ""
 
-# %% ../../nbs/lib/features/formula.ipynb #71dfb40a
+# %% ../../nbs/lib/features/formula.ipynb #f881d448
 def choices(
     formula: Formula,  # an operation of COMPARISONS or CHOICES
 ) -> tuple:
@@ -347,7 +359,7 @@ def _kinds(formula: Formula, given: Mapping[str, str]) -> dict[str, str]:
     bare = [node.args[0].value for node in nodes if node.op == "to_text" and node.args[0].op == "column"]
     return dict.fromkeys(columns_of(formula), "number") | dict.fromkeys(bare, "text") | kinds
 
-# %% ../../nbs/lib/features/formula.ipynb #2e22eea6
+# %% ../../nbs/lib/features/formula.ipynb #207735b5
 def is_whole(
     formula: Formula,  # a settled formula
 ) -> bool:
