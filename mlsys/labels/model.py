@@ -251,7 +251,7 @@ def _fit_model(
     sample, quick = patterns, _replace(settings, max_iter=40, tolerance=1e-4)
     if len(votes) > model.search_rows and len(patterns.counts) > model.search_rows // 2:
         drawn = np.random.default_rng(model.random_state).choice(len(votes), int(model.search_rows), replace=False)
-        sample = find_patterns(_recode(votes[drawn], model.active_), n_active)
+        sample = find_patterns(_recode(votes.take(drawn, axis=0), model.active_), n_active)
     pairs = pair_shares(sample, n_active + 1)
     rough = find_echoes(sample, n_active, quick, pairs=pairs)
     by_class = patterns.n_rows > 50 * n_active * rough.n_parameters
@@ -269,8 +269,8 @@ def _fit_cautiously(
     settings: Settings,  # of the fit
 ) -> Mixture:
     "Fit a mixture that stays near the majority of the votes; silence is no evidence in it."
-    voted, counted = (patterns.symbols > 0).any(axis=1), soft_majority(patterns.symbols, n_classes, weigh_functions(blocks, patterns.symbols.shape[1]))
-    balance = (counted[:, voted] @ patterns.counts[voted]) / max(patterns.counts[voted].sum(), 1) if settings.balance is None else settings.balance
+    voting, counted = patterns.voting, soft_majority(patterns.symbols, n_classes, weigh_functions(blocks, patterns.symbols.shape[1]))
+    balance = counted @ voting / max(voting.sum(), 1) if settings.balance is None else settings.balance
     careful = _replace(settings, prior_rows=max(100.0, settings.prior_rows), min_odds=1.5, balance=balance)
     guess = soft_majority(patterns.symbols, n_classes, weigh_functions(blocks, patterns.symbols.shape[1]), balance)
     fitted = fit_mixture(patterns, guess, blocks, careful)
@@ -314,8 +314,7 @@ def _describe_fit(
         model.abstention_[:, active] = mixture.shown[:, :, 0].T
     model.accuracy_, _, inverted = judge_functions(mixture, patterns.n_rows)
     model.echoes_, model.inverted_ = [list(block) for block in mixture.blocks], np.flatnonzero(inverted).tolist()
-    voted = patterns.symbols.any(axis=1)
-    model.coverage_ = float(patterns.counts[voted].sum() / patterns.n_rows)
+    model.coverage_ = float(patterns.voting.sum() / patterns.n_rows)
     model.log_likelihood_, model.n_iter_, model.n_patterns_ = mixture.log_likelihood, mixture.n_iter, len(patterns.counts)
     model.silent_class_ = active[int(_belief_in_silence(mixture, patterns).argmax())]
     model.notes_ = _notes(model, mixture)
@@ -328,8 +327,8 @@ def _belief_in_silence(
     "Return what is believed of a row without votes; where silence is no evidence, how often the other rows have each class."
     if mixture.abstentions:
         return believe(mixture, Patterns(np.zeros((1, mixture.shown.shape[1]), dtype="uint8"), np.ones(1)))[0]
-    voted = (patterns.symbols > 0).any(axis=1)
-    return (patterns.counts * voted) @ believe(mixture, patterns) if voted.any() else mixture.balance
+    voting = patterns.voting
+    return voting @ believe(mixture, patterns) if voting.any() else mixture.balance
 
 
 def _notes(
