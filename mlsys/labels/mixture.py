@@ -79,7 +79,7 @@ def _block_table(
     total = weights.sum(axis=1, keepdims=True)
     return (np.log(total) + top)[:, 0], weights / total
 
-
+# %% ../../nbs/lib/labels/mixture.ipynb #5d1c7a92
 def _tables(
     mixture: Mixture,  # the current parameters
     layout: tuple[list[Unit], list[Unit]],  # the units
