@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from mlsys.core import ConfigError
 from mlsys.features.catalog import explain_feature, feature_table, in_words, view_rules
-from mlsys.features.declare import describe_features, features_from, import_features, load_features, save_features
+from mlsys.features.declare import (
+    describe_features,
+    features_from,
+    import_features,
+    load_features,
+    save_features,
+)
 from mlsys.features.view import FUNCTIONS, Aggregate, Column, Expression, FeatureSet, FeatureView, duration
 
 GOOD = """

@@ -3,7 +3,7 @@
 import functools
 import math
 import os
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -271,7 +271,7 @@ def test_a_time_with_a_zone_counts_in_utc():
     query = "SELECT {} FROM (SELECT TIMESTAMPTZ '2024-01-01 01:30:00+02' AS at)"
     for types in (None, {"at": "TIMESTAMP WITH TIME ZONE"}):
         assert connection.execute(query.format(expression_sql("HOUR(at)", types=types))).fetchone() == (23.0,)
-    moment = datetime(2023, 12, 31, 23, 30, tzinfo=timezone.utc)
+    moment = datetime(2023, 12, 31, 23, 30, tzinfo=UTC)
     for value in (moment, pd.Timestamp(moment).tz_convert("Asia/Tokyo"), np.datetime64("2023-12-31T23:30"), moment.replace(tzinfo=None)):
         assert compile_expression("HOUR(at)")({"at": value}) == 23.0
 
@@ -424,3 +424,13 @@ def test_text_that_would_explode_is_refused():
     with pytest.raises(ConfigError, match="letters of SQL"):
         expression_sql(sql)
     assert compile_expression(sql)({"a": 1.0}) == 1.0
+
+
+def test_every_letter_changes_as_in_duckdb():
+    import duckdb
+    import pyarrow as pa
+
+    letters = pa.table({"s": [chr(code) for code in range(1, 0x30000) if not 0xD800 <= code < 0xE000]})
+    lower, upper = compile_expression("LOWER(s)"), compile_expression("UPPER(s)")
+    found = duckdb.connect().register("letters", letters).execute("SELECT s, LOWER(s), UPPER(s) FROM letters").fetchall()
+    assert [letter for letter, low, high in found if (low, high) != (lower({"s": letter}), upper({"s": letter}))] == []
