@@ -6,7 +6,7 @@
 __all__ = ['JAVA', 'SETTINGS', 'java_release', 'check_java', 'load_pyspark', 'java_memory', 'check_master', 'type_name',
            'spark_arrow', 'parquet_files', 'SparkEngine', 'engine_from']
 
-# %% ../../nbs/lib/features/spark.ipynb #9e9ff759
+# %% ../../nbs/lib/features/spark.ipynb #3ff5e6fa
 import os
 import re
 import shutil
@@ -26,7 +26,7 @@ from ..core import ConfigError, ContractError, explain
 from .compile import ROW, quote
 from .training import _found, as_arrow
 
-# %% ../../nbs/lib/features/spark.ipynb #e3d79ee2
+# %% ../../nbs/lib/features/spark.ipynb #f032b3e2
 JAVA = 17  # the oldest release that Spark 4 runs on
 
 
@@ -59,11 +59,12 @@ def load_pyspark() -> Any:
             # Tables go to and from Spark as Arrow, never as pandas, so that what it cannot do with pandas 3 is not used here.
             warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas", category=FutureWarning)
             import pyspark.sql
+            import pyspark.testing  # loaded later on in any case, with the same warning
     except ImportError:
         raise ConfigError(explain("engine", "spark", "duckdb, or spark where pyspark is installed", "Install it: pip install 'mlsys[spark]'.")) from None
     return pyspark.sql
 
-# %% ../../nbs/lib/features/spark.ipynb #2be72310
+# %% ../../nbs/lib/features/spark.ipynb #5f77b029
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.timestampType": "TIMESTAMP_LTZ",
@@ -102,7 +103,7 @@ def _at_start(master: str, settings: Mapping[str, str]) -> dict[str, str]:
         plain["spark.sql.shuffle.partitions"] = str(2 * (os.cpu_count() or 1))
     return {**plain, **settings, **SETTINGS}
 
-# %% ../../nbs/lib/features/spark.ipynb #9d6a049a
+# %% ../../nbs/lib/features/spark.ipynb #bdb15de7
 def check_master(
     master: str,  # such as spark://host:7077; several hosts after one another with commas
     timeout: float = 5,  # seconds for each
@@ -124,7 +125,7 @@ def check_master(
             problems.append(f"{place}: {error.strerror or error}")
     raise ConfigError(explain("master", master, "a master that answers", f"Is it started, and can it be reached from here? ({'; '.join(problems)})"))
 
-# %% ../../nbs/lib/features/spark.ipynb #0263420b
+# %% ../../nbs/lib/features/spark.ipynb #30423fa1
 def _await_executor(context: Any, seconds: float) -> None:
     "Wait until the cluster has given one executor at least."
     if context.master.startswith("local") or context.getConf().get("spark.dynamicAllocation.enabled", "false") == "true":
@@ -137,53 +138,65 @@ def _await_executor(context: Any, seconds: float) -> None:
     cure = "Are there workers, and have they as much memory and as many cores as spark.executor.memory and spark.executor.cores ask for?"
     raise ConfigError(explain("master", context.master, f"a cluster that gives an executor within {seconds:g} seconds", cure))
 
-# %% ../../nbs/lib/features/spark.ipynb #3aa64c2d
+# %% ../../nbs/lib/features/spark.ipynb #a6f106d7
 _running: set[int] = set()  # engines on the Spark that an engine has started
 
 
-def _launch(builder: Any, master: str) -> Any:
-    "Start Java. Where all is on this machine, its name need not be known to any network."
+def _launch(settings: Mapping[str, str], log: Any) -> None:
+    "Start Java, unless it runs. What it prints goes to a log, since it holds values of the tables when something fails."
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
+
     before = os.environ.get("SPARK_LOCAL_IP")
-    if before is None and _LOOPBACK.match(master):
-        os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    if before is None and _LOOPBACK.match(settings["spark.master"]):
+        os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"  # where all is on this machine, no network need know its name
     try:
-        return builder.getOrCreate()
+        if SparkContext._gateway is None:
+            SparkContext._ensure_initialized(gateway=launch_gateway(SparkConf(loadDefaults=False).setAll(list(settings.items())), {"stdout": log, "stderr": log}))
     finally:
         if before is None:
             os.environ.pop("SPARK_LOCAL_IP", None)
+
+
+def _why(error: Exception, log: Any) -> str:
+    "Return the line in which Spark or Java says why it did not start."
+    log.seek(0)
+    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if re.match(r"(Error|Invalid|Exception|Caused by|.*Exception: )", line)]
+    return (lines or [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__])[0][:200]
 
 
 def _stop(session: Any) -> None:
     "End Spark, and the Java that it runs on: another start may want other memory."
     from pyspark import SparkContext
 
-    session.stop()
+    if session is not None:
+        session.stop()
     gateway, SparkContext._gateway, SparkContext._jvm = SparkContext._gateway, None, None
     if getattr(gateway, "proc", None) is not None:
         gateway.shutdown()
         gateway.proc.stdin.close()  # Java ends with its input
         gateway.proc.wait(60)
 
-
+# %% ../../nbs/lib/features/spark.ipynb #d7bbd66a
 def _start(master: str, settings: Mapping[str, str], wait: float) -> Any:
     "Start Spark."
     check_java()
     check_master(master)
-    sql = load_pyspark()
-    builder = sql.SparkSession.builder.master(master)
-    for key, value in _at_start(master, settings).items():
-        builder = builder.config(key, value)
-    started = None
-    try:
-        started = _launch(builder, master)
-        _await_executor(started.sparkContext, wait)
-    except BaseException as error:
-        if started is not None:
+    sql, started = load_pyspark(), None
+    settings = {"spark.master": master, **_at_start(master, settings)}
+    with tempfile.TemporaryFile() as log:
+        try:
+            _launch(settings, log)
+            builder = sql.SparkSession.builder
+            for key, value in settings.items():
+                builder = builder.config(key, value)
+            started = builder.getOrCreate()
+            _await_executor(started.sparkContext, wait)
+        except BaseException as error:
             _stop(started)
-        if isinstance(error, ConfigError) or not isinstance(error, Exception):
-            raise
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ConfigError(explain("master", master, "a Spark that starts", f"Spark says: {reason[:200]}")) from error
+            if isinstance(error, ConfigError) or not isinstance(error, Exception):
+                raise
+            raise ConfigError(explain("master", master, "a Spark that starts", f"It says: {_why(error, log)}")) from error
     return started
 
 
@@ -199,7 +212,7 @@ def _session(master: str, settings: Mapping[str, str], wait: float) -> tuple[Any
         raise ConfigError(explain("master", master, f"{context.master}, which runs in this process: one process runs one Spark", cure))
     return sql.SparkSession._instantiatedSession.newSession(), False
 
-# %% ../../nbs/lib/features/spark.ipynb #4d318c22
+# %% ../../nbs/lib/features/spark.ipynb #60b0462e
 def _configure(session: Any, settings: Mapping[str, str]) -> None:
     "Give a session its settings."
     running = dict(session.sparkContext.getConf().getAll())
@@ -220,7 +233,7 @@ def _hide_values() -> None:
 
     PySparkLogger.getLogger("SQLQueryContextLogger").setLevel("CRITICAL")
 
-# %% ../../nbs/lib/features/spark.ipynb #29462bf7
+# %% ../../nbs/lib/features/spark.ipynb #a92385c8
 _NAMES = {"byte": "TINYINT", "short": "SMALLINT", "integer": "INTEGER", "long": "BIGINT", "float": "FLOAT", "double": "DOUBLE", "string": "VARCHAR", "boolean": "BOOLEAN",
           "date": "DATE", "timestamp": "TIMESTAMP WITH TIME ZONE", "timestamp_ntz": "TIMESTAMP", "binary": "BLOB", "void": "INTEGER"}
 
@@ -259,7 +272,7 @@ def spark_arrow(
             columns.append(column.cast(kind))
     return pa.table(columns, names=table.column_names)
 
-# %% ../../nbs/lib/features/spark.ipynb #53bcf1eb
+# %% ../../nbs/lib/features/spark.ipynb #42e7359e
 _REMOTE = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
 
 
@@ -310,7 +323,7 @@ def _columns(frame: Any, schema: pa.Schema) -> Any:
         chosen.append(f"{column} AS `{name.replace('`', '``')}`")
     return chosen
 
-# %% ../../nbs/lib/features/spark.ipynb #56e979e9
+# %% ../../nbs/lib/features/spark.ipynb #b603600f
 def _numbered(frame: Any, columns: list[str], session: Any) -> Any:
     "Add the place of each row: unique, and in the order of files and rows."
     from urllib.parse import unquote
@@ -327,7 +340,80 @@ def _numbered(frame: Any, columns: list[str], session: Any) -> Any:
     kept = [quote(name) for name in placed.columns if name not in ("__file", "__index")]
     return placed.join(broadcast(numbers), on="__file", how="left").selectExpr(*kept, place)
 
-# %% ../../nbs/lib/features/spark.ipynb #c426d4b5
+# %% ../../nbs/lib/features/spark.ipynb #bfb62653
+def _take(session: Any, name: str, table: Any, numbered: bool) -> Any:
+    "Send a table in memory to Spark."
+    table = spark_arrow(as_arrow(table, name))
+    if numbered:
+        table = table.append_column(ROW, pa.array(range(len(table)), pa.int64()))
+    frame = session.createDataFrame(table)
+    return frame.selectExpr(*_columns(frame, table.schema))
+
+
+def _read(session: Any, name: str, path: Path, numbered: bool) -> Any:
+    "Read Parquet of this machine."
+    files = parquet_files(path)
+    schema = _schemas(name, files)
+    reader = session.read.option("basePath", _spark_path(path)) if path.is_dir() else session.read
+    frame = _open(name, reader, [_spark_path(file) for file in files])
+    columns = _columns(frame, schema)
+    return _numbered(frame, columns, session) if numbered else frame.selectExpr(*columns)
+
+
+def _read_remote(session: Any, name: str, address: str, numbered: bool) -> Any:
+    "Read Parquet from storage that this machine need not see, such as s3a:// or hdfs://."
+    session.conf.set("spark.sql.legacy.parquet.nanosAsLong", "false")  # nanoseconds are then an error: nothing here tells them from whole numbers
+    try:
+        frame = _open(name, session.read, [address])
+    finally:
+        session.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
+    columns = [f"`{column.replace('`', '``')}`" for column in frame.columns]
+    return _numbered(frame, columns, session) if numbered else frame
+
+
+def _open(name: str, reader: Any, paths: list[str]) -> Any:
+    "Open Parquet files."
+    from pyspark.errors import PySparkException
+
+    try:
+        return reader.parquet(*paths)
+    except PySparkException as error:
+        raise ContractError(explain(name, paths[0], "Parquet that Spark can read", _reason(error))) from None
+
+# %% ../../nbs/lib/features/spark.ipynb #6d783ace
+_CURES = {
+    "CAST_INVALID_INPUT": "values that can be read as declared",
+    "CANNOT_PARSE": "values that can be read as declared",
+    "FAILED_READ_FILE": "files that every worker can read: on a cluster they lie on storage that all machines share",
+    "FILE_NOT_EXIST": "files that every worker can read: on a cluster they lie on storage that all machines share",
+    "OutOfMemory": "more memory (spark.executor.memory, spark.driver.memory), or a smaller spine",
+    "maxResultSize": "a smaller spine, a larger spark.driver.maxResultSize, or write_training_set, which brings nothing here",
+    "Job aborted": "a cluster whose workers stay",
+    "SparkContext was shut down": "a cluster whose master stays",
+    "stopped SparkContext": "an engine that is open",
+}
+
+
+def _reason(error: BaseException) -> str:
+    "Return the first line of what Spark says."
+    return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _guarded(work: Any) -> Any:
+    "Run something with Spark; say in a sentence what a person can mend."
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        return work()
+    except (PySparkException, Py4JError) as error:
+        text = f"{getattr(error, 'getCondition', lambda: '')() or ''} {error}"
+        allowed = next((cure for word, cure in _CURES.items() if word in text), "")
+        if not allowed:
+            raise
+        raise ContractError(explain("engine spark", _reason(error), allowed)) from None
+
+# %% ../../nbs/lib/features/spark.ipynb #3eaf7a23
 @dataclass
 class SparkEngine:
     "Run statements with Spark."
@@ -363,49 +449,13 @@ class SparkEngine:
     ) -> dict[str, str]:  # type by column, as DuckDB names it
         "Make a table known to the engine."
         if isinstance(table, str) and _REMOTE.match(table):
-            frame = self._read_remote(name, table, numbered)
+            frame = _read_remote(self.spark, name, table, numbered)
         else:
             table = _found(name, Path(root) / table) if isinstance(table, (str, Path)) else table
-            frame = self._read(name, table, numbered) if isinstance(table, Path) else self._take(name, table, numbered)
+            frame = (_read if isinstance(table, Path) else _take)(self.spark, name, table, numbered)
         frame.createOrReplaceTempView(name)
         self._names.add(name)
         return {column.name: type_name(column.dataType) for column in frame.schema}
-
-    def _take(self, name: str, table: Any, numbered: bool) -> Any:
-        "Send a table in memory to Spark."
-        table = spark_arrow(as_arrow(table, name))
-        if numbered:
-            table = table.append_column(ROW, pa.array(range(len(table)), pa.int64()))
-        frame = self.spark.createDataFrame(table)
-        return frame.selectExpr(*_columns(frame, table.schema))
-
-    def _read(self, name: str, path: Path, numbered: bool) -> Any:
-        "Read Parquet of this machine."
-        files = parquet_files(path)
-        schema = _schemas(name, files)
-        reader = self.spark.read.option("basePath", _spark_path(path)) if path.is_dir() else self.spark.read
-        frame = self._open(name, reader, [_spark_path(file) for file in files])
-        columns = _columns(frame, schema)
-        return _numbered(frame, columns, self.spark) if numbered else frame.selectExpr(*columns)
-
-    def _read_remote(self, name: str, address: str, numbered: bool) -> Any:
-        "Read Parquet from storage that this machine need not see, such as s3a:// or hdfs://."
-        self.spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "false")  # nanoseconds are then an error: nothing here tells them from whole numbers
-        try:
-            frame = self._open(name, self.spark.read, [address])
-        finally:
-            self.spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
-        columns = [f"`{column.replace('`', '``')}`" for column in frame.columns]
-        return _numbered(frame, columns, self.spark) if numbered else frame
-
-    def _open(self, name: str, reader: Any, paths: list[str]) -> Any:
-        "Open Parquet files."
-        from pyspark.errors import PySparkException
-
-        try:
-            return reader.parquet(*paths)
-        except PySparkException as error:
-            raise ContractError(explain(name, paths[0], "Parquet that Spark can read", _reason(error))) from None
 
     def run(
         self,
@@ -448,7 +498,7 @@ class SparkEngine:
             for name in self._names:
                 self.spark.catalog.dropTempView(name)
 
-# %% ../../nbs/lib/features/spark.ipynb #0c93b0d7
+# %% ../../nbs/lib/features/spark.ipynb #4ebc5c9a
 def engine_from(
     memory_limit: str = "",  # memory of the driver and of each executor, such as "4GB"; "" is Spark's default
     threads: int = 0,  # cores when Spark runs in this process; 0 is all
@@ -465,36 +515,3 @@ def engine_from(
     if threads and master in ("", "local[*]"):
         master = f"local[{threads}]"
     return SparkEngine(master=master, settings=given)
-
-# %% ../../nbs/lib/features/spark.ipynb #73f2308d
-_CURES = {
-    "CAST_INVALID_INPUT": "values that can be read as declared",
-    "CANNOT_PARSE": "values that can be read as declared",
-    "FAILED_READ_FILE": "files that every worker can read: on a cluster they lie on storage that all machines share",
-    "FILE_NOT_EXIST": "files that every worker can read: on a cluster they lie on storage that all machines share",
-    "OutOfMemory": "more memory (spark.executor.memory, spark.driver.memory), or a smaller spine",
-    "maxResultSize": "a smaller spine, a larger spark.driver.maxResultSize, or write_training_set, which brings nothing here",
-    "Job aborted": "a cluster whose workers stay",
-    "SparkContext was shut down": "a cluster whose master stays",
-    "stopped SparkContext": "an engine that is open",
-}
-
-
-def _reason(error: BaseException) -> str:
-    "Return the first line of what Spark says."
-    return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _guarded(work: Any) -> Any:
-    "Run something with Spark; say in a sentence what a person can mend."
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
-
-    try:
-        return work()
-    except (PySparkException, Py4JError) as error:
-        text = f"{getattr(error, 'getCondition', lambda: '')() or ''} {error}"
-        allowed = next((cure for word, cure in _CURES.items() if word in text), "")
-        if not allowed:
-            raise
-        raise ContractError(explain("engine spark", _reason(error), allowed)) from None

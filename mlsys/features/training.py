@@ -129,7 +129,7 @@ class DuckEngine:
         "Give the memory back."
         self.connection.close()
 
-
+# %% ../../nbs/lib/features/training.ipynb #c37cc978
 def _found(name: str, path: Path) -> Any:
     "Return Parquet as a path, and any other file as a table."
     from mlsys.data.source import read_source, source_files

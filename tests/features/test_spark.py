@@ -25,7 +25,7 @@ from worlds import worlds
 from mlsys.core import ConfigError, ContractError
 from mlsys.features.spark import SparkEngine, check_java, check_master, load_pyspark
 from mlsys.features.training import DuckEngine, FeatureWarning, open_engine, training_set, write_training_set
-from mlsys.features.view import Aggregate, Column, FeatureSet, FeatureView
+from mlsys.features.view import Aggregate, Column, Expression, FeatureSet, FeatureView
 
 # py4j leaves the sockets between Python and Java to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -174,6 +174,21 @@ def test_types_that_spark_lacks(engine, duck, place, tmp_path):
     aware = spine.set_column(1, "event_time", spine["event_time"].cast(pa.timestamp("us", tz="UTC")))
     found, other = both(aware, replace(ODD, event_time="seen"), engine, duck, sources={"odd": table if place == "memory" else tmp_path / "odd [1] {ü}.parquet"})
     same_tables(found, other)
+
+
+def test_expressions_and_derived_columns(engine, duck):
+    """Nothing by which DuckDB is content may stop Spark: a division by zero, a text that is no number, a value that is missing."""
+    view = FeatureView(
+        "world", "who", "at", (Aggregate("sum", "cost", ("1d", "30d")), Aggregate("rate", "dear", "30d"), Column("word"), Aggregate("count", windows="1d")),
+        derive=("cost = price * pieces", "dear = price > 2"), known="1 hour")
+    source = pd.DataFrame({"who": [1, 1, 2, 3], "at": pd.to_datetime(["2026-03-01", "2026-03-02", "2026-03-02", "2026-03-03"]), "price": [1.5, 2.5, None, 0.0], "pieces": [2, 0, 3, 1],
+                           "word": ["7", "it's \\ odd", None, ""]})
+    spine = pd.DataFrame({"who": [1, 2, 3, 4], "event_time": pd.to_datetime(["2026-03-02 12:00"] * 3 + ["2026-03-04 00:00"]), "asked": [1.0, 0.0, 2.0, np.nan]})
+    features = FeatureSet([view], [Expression("ratio", "cost_sum_1d / cost_sum_30d"), Expression("share", "asked / count_1d", default=-1.0), Expression("more", "ratio + share"),
+                                   Expression("named", "word = 'it''s \\ odd'")])
+    found, other = both(spine, features, engine, duck, sources={"world": source}, status=True)
+    same_tables(found, other)
+    assert found["share"].tolist()[2] == -1.0 and bool(found["named"][0]) and found["cost_sum_30d"][0] == 3.0
 
 
 def test_whole_numbers_stay_whole_and_narrow_floats_narrow(engine, duck):
