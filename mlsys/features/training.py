@@ -11,6 +11,7 @@ import secrets
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,9 @@ class DuckEngine:
     def __post_init__(self):
         settings = {"memory_limit": self.memory_limit, "threads": self.threads or "", "temp_directory": self.temp_folder, "TimeZone": "UTC"}
         self.connection = duckdb.connect(config={"python_enable_replacements": "false", **{key: value for key, value in settings.items() if value and key != "TimeZone"}})
-        self.connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar_print = false")
+        self.connection.execute("SET TimeZone = 'UTC'")
+        with suppress(duckdb.InvalidInputException):  # where DuckDB could not draw its bar, it does not let itself be told not to
+            self.connection.execute("SET enable_progress_bar = false")
 
     def add(
         self,
