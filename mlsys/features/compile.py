@@ -279,7 +279,7 @@ def literal(
         return f"CAST({value!r} AS DOUBLE)" if isinstance(value, float) else str(value)
     return "'" + str(value).replace("'", "''") + "'"
 
-
+# %% ../../nbs/lib/features/compile.ipynb #34fd7e09-1
 def training_sql(
     features: FeatureSet,  # what is added
     spine: Mapping[str, str] | Sequence[str],  # columns of the spine; with their types, where known
@@ -341,7 +341,7 @@ def _with_expressions(text: str, features: FeatureSet, types: Mapping[str, str],
     names = ", ".join(_as_spark(quote(name)) if dialect == "spark" else quote(name) for name in (*own, *said, *(item.name for item in features.expressions)))
     return f"SELECT {names}\nFROM (\n{text}\n) AS found\nORDER BY {ROW}"
 
-
+# %% ../../nbs/lib/features/compile.ipynb #34fd7e09-2
 def _as_spark(relation: str) -> str:
     "Return a quoted name as Spark writes it."
     return "`" + relation[1:-1].replace('""', '"').replace("`", "``") + "`" if relation.startswith('"') else relation

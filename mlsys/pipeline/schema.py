@@ -214,7 +214,7 @@ class ProfileConfig:
     n_bootstrap: int = between(20, 100_000)
     latency_rows: int = between(10, 100_000)
 
-
+# %% ../../nbs/lib/pipeline/schema.ipynb #cell8-1
 GROUPS = {
     "data": DataConfig,
     "objective": ObjectiveConfig,
