@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DIALECTS', 'ROW', 'quote', 'listed', 'is_aware', 'microseconds', 'source_types', 'feature_types', 'rows_sql',
-           'entity_columns', 'ties', 'figure', 'needs_rank', 'literal', 'training_sql', 'render']
+           'entity_columns', 'ties', 'figure', 'needs_rank', 'status_names', 'literal', 'training_sql', 'render']
 
-# %% ../../nbs/lib/features/compile.ipynb #29c87043
+# %% ../../nbs/lib/features/compile.ipynb #73948ab9
 from collections.abc import Mapping, Sequence
 
 import sqlglot
@@ -15,7 +15,7 @@ from ..core import ConfigError, explain, unknown_name
 from .expression import derived_sql, expression_sql, expression_types, order_expressions
 from .view import FeatureSet, FeatureView, duration
 
-# %% ../../nbs/lib/features/compile.ipynb #fabd0a03
+# %% ../../nbs/lib/features/compile.ipynb #9f5bc0de
 DIALECTS = ("duckdb", "spark")
 ROW = "__row"  # position of a row of the spine
 _FLOATS = ("FLOAT", "DOUBLE", "REAL")
@@ -68,7 +68,7 @@ def microseconds(
     plain = f"MAKE_TIMESTAMP(EPOCH_NS({expression}) // 1000)" if nanos else f"CAST({expression} AS TIMESTAMP)"
     return f"EPOCH_US({plain} AT TIME ZONE '{timezone}')" if timezone else f"EPOCH_US({plain})"
 
-# %% ../../nbs/lib/features/compile.ipynb #a12cb09b
+# %% ../../nbs/lib/features/compile.ipynb #1e158174
 def source_types(
     view: FeatureView,  # the view
     schema: Mapping[str, str],  # type by column of its source; empty if not known
@@ -85,7 +85,7 @@ def feature_types(
     types, fixed = source_types(view, schema), {"count": "BIGINT", "count_distinct": "BIGINT", "sum": "DOUBLE", "mean": "DOUBLE", "std": "DOUBLE", "rate": "DOUBLE"}
     return {part["name"]: fixed.get(part["function"], types.get(part["column"], "")) for part in view.parts()}
 
-# %% ../../nbs/lib/features/compile.ipynb #827647df
+# %% ../../nbs/lib/features/compile.ipynb #00dabfc9
 def rows_sql(
     view: FeatureView,  # the view
     schema: Mapping[str, str],  # type by column of the source; empty if not known
@@ -126,7 +126,7 @@ def ties(
     "Return the order that makes rows of one entity a line in which no two change places."
     return ", ".join([*first, *(f"{quote(name)} NULLS FIRST" for name in view.columns)])
 
-# %% ../../nbs/lib/features/compile.ipynb #29e6a4d3
+# %% ../../nbs/lib/features/compile.ipynb #9bc3d256
 def figure(
     part: Mapping,  # one of `view.parts()`
     dialect: str,  # duckdb or spark
@@ -155,7 +155,7 @@ def needs_rank(
     "Return whether a view asks which of two rows is the newer one, beyond the newest of all."
     return any(part["function"] == "last" for part in view.parts())
 
-# %% ../../nbs/lib/features/compile.ipynb #43ede266
+# %% ../../nbs/lib/features/compile.ipynb #ce457ac8
 def _frame(part: Mapping, view: FeatureView) -> str:
     "Return the window of one aggregate on the line, on which a moment stands at t - delay."
     ahead = part["offset"] - view.delay  # how far the window's end lies before the moment's place on the line
@@ -191,9 +191,9 @@ def _line_blocks(view: FeatureView, dialect: str, relation: str, schema: Mapping
             f"FROM {quote(line)} WINDOW {', '.join(windows)}")
     taken = [f"__newest.{quote(part['column'])} AS {quote(part['name'])}" if part["function"] == "value" else quote(part["name"]) for part in view.parts()]
     return [(f"{view.name}_rows", f"SELECT *{ranked} FROM ({rows}) AS plain" if ranked else rows), (line, both), (f"{view.name}_back", back),
-            (f"{view.name}_found", f"SELECT {', '.join([ROW, '__newest.__event AS __event', *taken])} FROM {quote(view.name + '_back')} WHERE {ROW} IS NOT NULL")]
+            (f"{view.name}_found", f"SELECT {', '.join([ROW, '__newest.__event AS __event', f'__newest.__event + {view.delay} AS __seen', *taken])} FROM {quote(view.name + '_back')} WHERE {ROW} IS NOT NULL")]
 
-# %% ../../nbs/lib/features/compile.ipynb #5d91c937
+# %% ../../nbs/lib/features/compile.ipynb #fe2a869f
 def _late_blocks(view: FeatureView, dialect: str, relation: str, schema: Mapping[str, str]) -> list[tuple[str, str]]:
     "Return the common table expressions of a view with late rows or versions."
     entity = entity_columns(view)
@@ -215,17 +215,17 @@ def _late_blocks(view: FeatureView, dialect: str, relation: str, schema: Mapping
             low = "" if part["window"] is None else f" AND __event {'>' if right else '>='} __time - {part['offset'] + part['window']}"
             high = f"__event {'<=' if right else '<'} __time - {part['offset']}"
             found.append(f"{figure(part, dialect, f' FILTER (WHERE {high}{low})')} AS {quote(part['name'])}")
-    grouped = f"SELECT {', '.join([ROW, 'MAX(__event) AS __event', *found])} FROM {quote(view.name + '_known')} GROUP BY {ROW}"
+    grouped = f"SELECT {', '.join([ROW, 'MAX(__event) AS __event', 'MAX(__visible) AS __seen', *found])} FROM {quote(view.name + '_known')} GROUP BY {ROW}"
     taken = [f"{quote(part['name'])}.value AS {quote(part['name'])}" if part["function"] == "value" else quote(part["name"]) for part in view.parts()]
     return [(f"{view.name}_rows", rows), (f"{view.name}_known", known), (f"{view.name}_back", grouped),
-            (f"{view.name}_found", f"SELECT {', '.join([ROW, '__event', *taken])} FROM {quote(view.name + '_back')}")]
+            (f"{view.name}_found", f"SELECT {', '.join([ROW, '__event', '__seen', *taken])} FROM {quote(view.name + '_back')}")]
 
 
 def _struct(column: str, dialect: str) -> str:
     "Wrap a value, so that an empty one counts as one."
     return f"STRUCT({quote(column)} AS value)" if dialect == "spark" else f"STRUCT_PACK(value := {quote(column)})"
 
-# %% ../../nbs/lib/features/compile.ipynb #61411097
+# %% ../../nbs/lib/features/compile.ipynb #34fd7e09
 def _checked(part: Mapping, view: FeatureView) -> None:
     "Refuse a window that lies wholly in what is not known yet."
     if view.delay and part["function"] != "value" and part["window"] is not None and part["window"] + part["offset"] <= view.delay:
@@ -245,8 +245,15 @@ def _check_zones(view: FeatureView, schema: Mapping[str, str], moment: str, time
                                           "Say which zone the plain times are in: `timezone` of " + ("the call." if aware else "the view.")))
 
 
-def _features(view: FeatureView) -> tuple[str, list[str]]:
-    "Return SQL for the status of a view, and for its features."
+def status_names(
+    view: FeatureView,  # a view
+) -> tuple[str, str]:
+    "Return the columns that say whether a view was known, and since when."
+    return f"{view.name}__status", f"{view.name}__known_at"
+
+
+def _features(view: FeatureView) -> tuple[list[str], list[str]]:
+    "Return SQL for the status of a view with the time since when its newest row is known, and for its features."
     found = quote(view.name + "_found")
     null = " OR ".join(f"moments.{quote(name)} IS NULL" for name in view.entity)
     old = f"WHEN moments.__time - {found}.__event > {duration(view.ttl)} THEN 'expired' " if view.ttl else ""
@@ -258,7 +265,8 @@ def _features(view: FeatureView) -> tuple[str, list[str]]:
         value = f"COALESCE({value}, {_ZERO[part['function']]})" if part["function"] in _ZERO else value
         value = f"CASE WHEN {alive} THEN {value} END"
         columns.append(f"COALESCE({value}, {literal(part['default'])})" if part["default"] is not None else value)
-    return status, [f"{column} AS {quote(part['name'])}" for column, part in zip(columns, view.parts(), strict=True)]
+    said = [f"{sql} AS {quote(name)}" for sql, name in zip((status, f"CASE WHEN {alive} THEN {found}.__seen END"), status_names(view), strict=True)]
+    return said, [f"{column} AS {quote(part['name'])}" for column, part in zip(columns, view.parts(), strict=True)]
 
 
 def literal(
@@ -280,7 +288,7 @@ def training_sql(
     *,
     time: str = "event_time",  # column of the spine that says the moment
     timezone: str = "",  # zone of that column, if it carries none
-    status: bool = False,  # whether to say for each view if it was known
+    status: bool = False,  # whether to say for each view if it was known, and since when
     relations: Mapping[str, str] | None = None,  # by view and for "spine", SQL that names the table; the names themselves by default
 ) -> str:
     "Return one statement that gives every row of the spine once, in order, with each feature as it was known at its moment."
@@ -311,7 +319,7 @@ def training_sql(
         make = _late_blocks if view.known_column or view.row_key else _line_blocks
         blocks += make(view, dialect, relation, schema)
         said, columns = _features(view)
-        selected += [*columns, *([f"{said} AS {quote(view.name + '__status')}"] if status else [])]
+        selected += [*columns, *(said if status else [])]
         joins.append(f"LEFT JOIN {quote(view.name + '_found')} ON moments.{ROW} = {quote(view.name + '_found')}.{ROW}")
     end = f", moments.{ROW} FROM" if features.expressions else " FROM"
     order = "" if features.expressions else f" ORDER BY moments.{ROW}"
@@ -329,7 +337,7 @@ def _with_expressions(text: str, features: FeatureSet, types: Mapping[str, str],
         given = {name: kind for name, kind in known.items() if kind}
         text = f"SELECT\n  *,\n  {expression_sql(item, dialect, given)} AS {_as_spark(quote(item.name)) if dialect == 'spark' else quote(item.name)}\nFROM (\n{text}\n) AS found"
         known |= expression_types([item], given)
-    said = [name for view in features.views for name in (*view.names, *([f"{view.name}__status"] if status else []))]
+    said = [name for view in features.views for name in (*view.names, *(status_names(view) if status else ()))]
     names = ", ".join(_as_spark(quote(name)) if dialect == "spark" else quote(name) for name in (*own, *said, *(item.name for item in features.expressions)))
     return f"SELECT {names}\nFROM (\n{text}\n) AS found\nORDER BY {ROW}"
 

@@ -6,7 +6,7 @@
 __all__ = ['FeatureWarning', 'as_arrow', 'source_sql', 'DuckEngine', 'family', 'check_source', 'training_set', 'open_engine',
            'write_training_set']
 
-# %% ../../nbs/lib/features/training.ipynb #a6ac0751
+# %% ../../nbs/lib/features/training.ipynb #3b83c35e
 import secrets
 import shutil
 import warnings
@@ -20,11 +20,11 @@ import pandas as pd
 import pyarrow as pa
 
 from ..core import ConfigError, ContractError, explain, unknown_name
-from .compile import ROW, quote, render, source_types, training_sql
+from .compile import ROW, quote, render, source_types, status_names, training_sql
 from .expression import derived_sql
 from .view import Expression, FeatureSet, FeatureView, as_feature_set
 
-# %% ../../nbs/lib/features/training.ipynb #51a34396
+# %% ../../nbs/lib/features/training.ipynb #1d4ff9f6
 class FeatureWarning(UserWarning):
     "Something that one should know about the rows that features come from; nothing is lost by it."
 
@@ -63,7 +63,7 @@ def _text(value: str) -> str:
     "Return a text as SQL writes it."
     return "'" + value.replace("'", "''") + "'"
 
-# %% ../../nbs/lib/features/training.ipynb #f6eedad9
+# %% ../../nbs/lib/features/training.ipynb #1c19ae18
 @dataclass
 class DuckEngine:
     "Run statements with DuckDB."
@@ -139,7 +139,7 @@ def _found(name: str, path: Path) -> Any:
         return path
     return read_source(path)[0]
 
-# %% ../../nbs/lib/features/training.ipynb #344ff2df
+# %% ../../nbs/lib/features/training.ipynb #3a36cde8
 _FAMILIES = {"number": ("INT", "DECIMAL", "DOUBLE", "FLOAT", "HUGEINT", "NUMERIC"), "text": ("VARCHAR", "ENUM"), "time": ("TIMESTAMP", "DATE")}
 
 
@@ -192,7 +192,7 @@ def _count_gaps(engine: Any, view: FeatureView, relation: str) -> None:
     if counts["known"]:
         warnings.warn(f"view {view.name}: {counts['known']:,} rows without {view.known_column} were never known and are left out", FeatureWarning, stacklevel=4)
 
-# %% ../../nbs/lib/features/training.ipynb #e0d56329
+# %% ../../nbs/lib/features/training.ipynb #eb35b3d6
 def training_set(
     spine: Any,  # table (or path of one) with the entity's columns and a time: one row for each moment asked about
     features: FeatureSet | FeatureView | Sequence[FeatureView | Expression],  # what to add
@@ -200,7 +200,7 @@ def training_set(
     time: str = "event_time",  # column of the spine that says the moment
     sources: Mapping[str, Any] | None = None,  # table or path by view; its `source` by default
     engine: Any = "duckdb",  # duckdb, spark, settings as in conf/engine, or an engine that is open
-    status: bool = False,  # whether to add VIEW__status: known, expired, unknown or null_entity
+    status: bool = False,  # whether to add VIEW__status (known, expired, unknown or null_entity) and VIEW__known_at, since when the newest row used was known (UTC)
     timezone: str = "",  # zone of the spine's times, if they carry none
     root: Path | str = ".",  # what relative paths start from
 ) -> pd.DataFrame:  # the spine's rows in their order, and the features behind its columns
@@ -212,7 +212,10 @@ def training_set(
     finally:
         if own:
             running.close()
-    added = found.to_pandas(types_mapper=None)
+    for name in (status_names(view)[1] for view in chosen.views if status):
+        place = found.column_names.index(name)
+        found = found.set_column(place, name, found[name].cast(pa.timestamp("us")))
+    added = found.to_pandas()
     if not isinstance(spine, pd.DataFrame):
         return added
     added.index = spine.index

@@ -154,6 +154,7 @@ class FeaturesConfig:
     keep: "list[str]" = field(default_factory=list)
     status: bool = False
     timezone: str = ""
+    source: str = ""
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell8
 RUNGS = ("constant", "rule", "logistic", "boosted")

@@ -35,6 +35,8 @@ def check(world, engine, zone=None):
     for number, asked in enumerate(world.spine):
         values, status = reference_features(world.rows, world.view, (asked["who"],), asked["moment"])
         assert found["world__status"].iloc[number] == status, (number, asked)
+        since = found["world__known_at"].iloc[number]
+        assert pd.isna(since) == (status != "known") and (pd.isna(since) or since.value // 1000 <= asked["moment"])
         for name, value in values.items():
             assert same(found[name].iloc[number], value), (number, name, found[name].iloc[number], value)
 
@@ -82,7 +84,7 @@ def test_expressions_see_features_the_spine_and_one_another(tmp_path):
     share = Expression("share", "many_sum_7d / \"limit\"")
     found = training_set(asked(), FeatureSet([view], [twice, share]), root=tmp_path, status=True)
     assert found["share"].tolist() == [1.0, 4.0, 4.0] and found["twice"].tolist() == [2.0, 8.0, 8.0] and found["is_long_rate_7d"].tolist() == [0.0, 1.0, 1.0]
-    assert list(found.columns[3:]) == ["many_sum_7d", "is_long_rate_7d", "visits__status", "twice", "share"]
+    assert list(found.columns[3:]) == ["many_sum_7d", "is_long_rate_7d", "visits__status", "visits__known_at", "twice", "share"]
 
 
 def test_a_path_and_a_folder_are_read_like_a_table(tmp_path):
