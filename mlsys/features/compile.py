@@ -252,7 +252,7 @@ def status_names(
     return f"{view.name}__status", f"{view.name}__known_at"
 
 
-def _features(view: FeatureView) -> tuple[list[str], list[str]]:
+def _features(view: FeatureView, dialect: str) -> tuple[list[str], list[str]]:
     "Return SQL for the status of a view with the time since when its newest row is known, and for its features."
     found = quote(view.name + "_found")
     null = " OR ".join(f"moments.{quote(name)} IS NULL" for name in view.entity)
@@ -265,7 +265,7 @@ def _features(view: FeatureView) -> tuple[list[str], list[str]]:
         value = f"COALESCE({value}, {_ZERO[part['function']]})" if part["function"] in _ZERO else value
         value = f"CASE WHEN {alive} THEN {value} END"
         columns.append(f"COALESCE({value}, {literal(part['default'])})" if part["default"] is not None else value)
-    said = [f"{sql} AS {quote(name)}" for sql, name in zip((status, f"CASE WHEN {alive} THEN {found}.__seen END"), status_names(view), strict=True)]
+    said = [f"{sql} AS {quote(name)}" for sql, name in zip((status, f"CASE WHEN {alive} THEN {'TIMESTAMP_MICROS' if dialect == 'spark' else 'MAKE_TIMESTAMP'}({found}.__seen) END"), status_names(view), strict=True)]
     return said, [f"{column} AS {quote(part['name'])}" for column, part in zip(columns, view.parts(), strict=True)]
 
 
@@ -318,7 +318,7 @@ def training_sql(
         _check_zones(view, schema, types[time], timezone)
         make = _late_blocks if view.known_column or view.row_key else _line_blocks
         blocks += make(view, dialect, relation, schema)
-        said, columns = _features(view)
+        said, columns = _features(view, dialect)
         selected += [*columns, *(said if status else [])]
         joins.append(f"LEFT JOIN {quote(view.name + '_found')} ON moments.{ROW} = {quote(view.name + '_found')}.{ROW}")
     end = f", moments.{ROW} FROM" if features.expressions else " FROM"

@@ -6,7 +6,7 @@
 __all__ = ['FeatureWarning', 'as_arrow', 'source_sql', 'DuckEngine', 'family', 'check_source', 'training_set', 'open_engine',
            'write_training_set']
 
-# %% ../../nbs/lib/features/training.ipynb #3b83c35e
+# %% ../../nbs/lib/features/training.ipynb #29550bf0
 import secrets
 import shutil
 import warnings
@@ -24,7 +24,7 @@ from .compile import ROW, quote, render, source_types, status_names, training_sq
 from .expression import derived_sql
 from .view import Expression, FeatureSet, FeatureView, as_feature_set
 
-# %% ../../nbs/lib/features/training.ipynb #1d4ff9f6
+# %% ../../nbs/lib/features/training.ipynb #5e505d6e
 class FeatureWarning(UserWarning):
     "Something that one should know about the rows that features come from; nothing is lost by it."
 
@@ -63,7 +63,7 @@ def _text(value: str) -> str:
     "Return a text as SQL writes it."
     return "'" + value.replace("'", "''") + "'"
 
-# %% ../../nbs/lib/features/training.ipynb #1c19ae18
+# %% ../../nbs/lib/features/training.ipynb #52ad9f8b
 @dataclass
 class DuckEngine:
     "Run statements with DuckDB."
@@ -76,7 +76,7 @@ class DuckEngine:
     def __post_init__(self):
         settings = {"memory_limit": self.memory_limit, "threads": self.threads or "", "temp_directory": self.temp_folder, "TimeZone": "UTC"}
         self.connection = duckdb.connect(config={"python_enable_replacements": "false", **{key: value for key, value in settings.items() if value and key != "TimeZone"}})
-        self.connection.execute("SET TimeZone = 'UTC'")
+        self.connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar_print = false")
 
     def add(
         self,
@@ -129,7 +129,7 @@ class DuckEngine:
         "Give the memory back."
         self.connection.close()
 
-# %% ../../nbs/lib/features/training.ipynb #c37cc978
+# %% ../../nbs/lib/features/training.ipynb #d3e50357
 def _found(name: str, path: Path) -> Any:
     "Return Parquet as a path, and any other file as a table."
     from mlsys.data.source import read_source, source_files
@@ -139,7 +139,7 @@ def _found(name: str, path: Path) -> Any:
         return path
     return read_source(path)[0]
 
-# %% ../../nbs/lib/features/training.ipynb #3a36cde8
+# %% ../../nbs/lib/features/training.ipynb #66729561
 _FAMILIES = {"number": ("INT", "DECIMAL", "DOUBLE", "FLOAT", "HUGEINT", "NUMERIC"), "text": ("VARCHAR", "ENUM"), "time": ("TIMESTAMP", "DATE")}
 
 
@@ -192,7 +192,7 @@ def _count_gaps(engine: Any, view: FeatureView, relation: str) -> None:
     if counts["known"]:
         warnings.warn(f"view {view.name}: {counts['known']:,} rows without {view.known_column} were never known and are left out", FeatureWarning, stacklevel=4)
 
-# %% ../../nbs/lib/features/training.ipynb #eb35b3d6
+# %% ../../nbs/lib/features/training.ipynb #6232a762
 def training_set(
     spine: Any,  # table (or path of one) with the entity's columns and a time: one row for each moment asked about
     features: FeatureSet | FeatureView | Sequence[FeatureView | Expression],  # what to add
@@ -250,7 +250,7 @@ def _check_moments(engine: Any, time: str, types: Mapping[str, str]) -> None:
     if absent:
         raise ContractError(explain(f"spine, {time}", f"{absent:,} rows without a time", "a time in every row", "Say at which moment the features are wanted."))
 
-# %% ../../nbs/lib/features/training.ipynb #ae99b623
+# %% ../../nbs/lib/features/training.ipynb #7f3a84d7
 _ENGINE_KEYS = {"duckdb": ("memory_limit", "threads", "temp_folder"), "spark": ("memory_limit", "threads", "master", "settings")}
 
 
@@ -272,7 +272,7 @@ def open_engine(
 
     return engine_from(**given)
 
-# %% ../../nbs/lib/features/training.ipynb #309d7585
+# %% ../../nbs/lib/features/training.ipynb #7910ebf3
 def write_training_set(
     spine: Any,  # as for training_set
     features: FeatureSet | FeatureView | Sequence[FeatureView | Expression],  # what to add
@@ -281,7 +281,7 @@ def write_training_set(
     time: str = "event_time",  # column of the spine that says the moment
     sources: Mapping[str, Any] | None = None,  # table or path by view; its `source` by default
     engine: Any = "duckdb",  # duckdb, spark, settings as in conf/engine, or an engine that is open
-    status: bool = False,  # whether to add VIEW__status
+    status: bool = False,  # whether to add VIEW__status and VIEW__known_at
     timezone: str = "",  # zone of the spine's times, if they carry none
     root: Path | str = ".",  # what relative paths start from
 ) -> Path | str:  # where it was written
