@@ -8,7 +8,6 @@ __all__ = ['CODE', 'EVENT', 'KNOWN', 'VISIBLE', 'UNTIL', 'STATUSES', 'late_steps
 
 # %% ../../nbs/lib/features/layout.ipynb #d845772b
 import hashlib
-import json
 import os
 import time as clock
 from collections.abc import Iterator, Sequence

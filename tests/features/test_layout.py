@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from reference import reference_features
 
 from mlsys.core import ConfigError, ContractError
@@ -20,7 +19,6 @@ from mlsys.features.asof import entity_codes, order_asof, search_asof
 from mlsys.features.layout import open_layout, read_asof, write_layout
 from mlsys.features.training import FeatureWarning
 from mlsys.features.view import Aggregate, Column, FeatureView
-
 
 DAY = 86_400_000_000
 VALUES = st.one_of(st.none(), st.just(math.nan), st.sampled_from([-0.0, 0.0, 1.5, -2.0, 3.25]))
@@ -219,7 +217,7 @@ def test_readers_beside_a_writer(folder):
         while not stop.is_set():
             try:
                 seen.append(read_asof(folder, SPINE, threads=1))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the test fails by it
+            except Exception as error:
                 failures.append(error)
                 return
 
