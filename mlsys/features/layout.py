@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CODE', 'EVENT', 'KNOWN', 'VISIBLE', 'UNTIL', 'STATUSES', 'late_steps', 'version_steps', 'write_layout', 'Layout',
-           'open_layout', 'read_asof']
+           'open_layout', 'check_layout', 'read_asof', 'read_view']
 
 # %% ../../nbs/lib/features/layout.ipynb #d845772b
 import hashlib
@@ -18,6 +18,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -236,6 +237,9 @@ def write_layout(
             check_source(engine, view, schema, {})
             reader = engine.connection.sql(_sorted_sql(view, schema)).to_arrow_reader(min(part_rows, 100_000))
             files, firsts = _write_files(view, reader, scratch, part_rows)
+        except duckdb.Error as error:
+            allowed = f"values that can be read as declared, and room on the disk to sort them with {memory_limit}"
+            raise ContractError(explain(f"view {view.name}", str(error).splitlines()[0][:200], allowed)) from None
         finally:
             engine.close()
         for left in (scratch / "spill").glob("*"):
@@ -272,6 +276,9 @@ def _write_files(view: FeatureView, reader: pa.RecordBatchReader, scratch: Path,
     return files, steps.firsts
 
 # %% ../../nbs/lib/features/layout.ipynb #109b4f78
+_ATTEMPTS, _PAUSE = 5, 0.02  # seconds between attempts
+
+
 @dataclass
 class Layout:
     "An open layout; `open_layout` makes it."
@@ -314,14 +321,19 @@ def open_layout(
             if attempt + 1 == _ATTEMPTS:
                 raise
             clock.sleep(_PAUSE)  # another process may be replacing the folder just now
-    if view is not None and _bound(describe(view)) != _bound(layout.facts["view"]):
-        ours, theirs = _bound(describe(view)), _bound(layout.facts["view"])
-        differs = sorted(key for key in ours if ours[key] != theirs[key])
-        raise ConfigError(explain(f"view {view.name}", f"a layout with another {' and '.join(differs)}", f"the one that {folder} was written for", "Write the layout again."))
+    return layout if view is None else check_layout(layout, view)
+
+
+def check_layout(
+    layout: Layout,  # an open layout
+    view: FeatureView,  # what it must be a layout of
+) -> Layout:
+    "Refuse a layout that was written for other rows."
+    ours, theirs = _bound(describe(view)), _bound(layout.facts["view"])
+    differs = sorted(key for key in ours if ours[key] != theirs[key])
+    if differs:
+        raise ConfigError(explain(f"view {view.name}", f"a layout with another {' and '.join(differs)}", f"the one that {layout.folder} was written for", "Write the layout again."))
     return layout
-
-
-_ATTEMPTS, _PAUSE = 5, 0.02  # seconds between attempts
 
 
 def _bound(view: dict[str, Any]) -> dict[str, Any]:
@@ -511,3 +523,29 @@ def _search(layout: Layout, code: np.ndarray, moment: np.ndarray, kinds: dict[st
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(search, map(int, asked)))
     return answers, status
+
+# %% ../../nbs/lib/features/layout.ipynb #f017ed92
+def _filled(column: pa.ChunkedArray, default: Any) -> pa.ChunkedArray:
+    "Return a column with a default where it is empty; a fraction makes whole numbers fractions."
+    if isinstance(default, float) and pa.types.is_integer(column.type):
+        column = column.cast(pa.float64())
+    return column.fill_null(pa.scalar(default, column.type))
+
+
+def read_view(
+    view: FeatureView,  # the view, of plain columns
+    layout: Layout | Path | str,  # an open layout of it, or its folder
+    spine: Any,  # pandas or Arrow table, or path of a Parquet file: one row for each moment asked about
+    *,
+    time: str = "event_time",  # column of the spine that says the moment
+    timezone: str = "",  # zone of the spine's times, if they carry none
+    status: bool = False,  # whether to add VIEW__status
+) -> pa.Table:  # a row for each of the spine, in its order
+    "Give the features of a view from its layout, under their names and with their defaults."
+    windows = [part["name"] for part in view.parts() if part["function"] != "value"]
+    if windows:
+        raise ConfigError(explain(f"view {view.name}, features", windows, "features that are values of columns", "A layout answers what was newest; windows need training_set."))
+    layout = check_layout(layout, view) if isinstance(layout, Layout) else open_layout(layout, view)
+    found = read_asof(layout, spine, time=time, ttl=view.ttl, closed=view.closed, timezone=timezone)
+    columns = {part["name"]: found[part["column"]] if part["default"] is None else _filled(found[part["column"]], part["default"]) for part in view.parts()}
+    return pa.table({**columns, **({f"{view.name}__status": found["status"]} if status else {})})

@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference import reference_features
+from worlds import worlds
 
 from mlsys.core import ConfigError, ContractError
 from mlsys.features.asof import entity_codes, order_asof, search_asof
-from mlsys.features.layout import open_layout, read_asof, write_layout
-from mlsys.features.training import FeatureWarning
+from mlsys.features.layout import open_layout, read_asof, read_view, write_layout
+from mlsys.features.training import FeatureWarning, training_set
 from mlsys.features.view import Aggregate, Column, FeatureView
 
 DAY = 86_400_000_000
@@ -75,6 +77,22 @@ def test_equals_the_rules_in_plain_python(tmp_path, table, view, part_rows, thre
         entity = tuple({"shop": shop, "customer": customer}[name] for name in view.entity)
         expected, status = reference_features(rows, view, entity, moment)
         assert got["status"] == status and same(got["x"], expected["x"]) and same(got["word"], expected["word"]), (got, expected)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@pytest.mark.filterwarnings("ignore::mlsys.features.training.FeatureWarning")
+@given(world=worlds(), default=st.sampled_from([None, 0, 0.5]), part_rows=st.integers(1, 5), zone=st.sampled_from([None, "UTC", "America/New_York"]))
+def test_a_view_from_its_layout_is_its_training_set(tmp_path, world, default, part_rows, zone):
+    """With times that nearly meet, names, defaults and zones."""
+    view = replace(world.view, features=(Column("number", name="n", default=default), Column("word"), Column("whole", default=default), Column("flag")), prefix="p_")
+    source, spine = world.tables(zone)
+    write_layout(view, source, tmp_path / "layout", part_rows=part_rows, threads=1)
+    found = read_view(view, tmp_path / "layout", spine, time="moment", status=True)
+    wanted = training_set(spine, view, time="moment", sources={"world": source}, status=True)
+    assert found.column_names == [*view.names, "world__status"] and len(found) == len(spine)
+    for name in found.column_names:
+        own, theirs = found[name].to_pylist(), [None if pd.isna(value) else value for value in wanted[name]]
+        assert own == theirs, name
 
 
 @settings(max_examples=300, deadline=None)
@@ -297,6 +315,12 @@ def test_what_a_spine_must_have(folder):
         read_asof(folder, SPINE, columns=["y"])
     with pytest.raises(ConfigError, match="closed"):
         read_asof(folder, SPINE, closed="both")
+
+
+def test_windows_are_not_answered(folder):
+    """A layout knows the newest row, not the rows of a window."""
+    with pytest.raises(ConfigError, match="x_mean_1d"):
+        read_view(FeatureView("v", "customer", "at", [Column("x"), Column("word"), Aggregate("mean", "x", "1d")]), folder, SPINE)
 
 
 def test_a_spine_from_a_file(folder, tmp_path):
