@@ -216,7 +216,7 @@ def _written_schema(found: pa.Schema, entity: Sequence[str]) -> tuple[pa.Schema,
     rows = [(name, _MICROSECONDS if name in (EVENT, KNOWN, VISIBLE, UNTIL) else kind) for name, kind in plain if name not in held]
     return pa.schema([(CODE, pa.int64()), *rows]), pa.schema([(held[name], kind) for name, kind in plain if name in held])
 
-
+# %% ../../nbs/lib/features/layout.ipynb #a9e7ce13
 def write_layout(
     view: FeatureView,  # the view whose rows they are
     source: Any,  # table, or path of a file; "" is the view's own source
@@ -250,7 +250,7 @@ def write_layout(
         write_json(scratch / "layout.json", {"format": 1, "view": describe(view), "aware": aware, "delay": view.delay or 0, "files": files, "firsts": firsts})
     return open_layout(folder)
 
-
+# %% ../../nbs/lib/features/layout.ipynb #afecd5c5
 def _write_files(view: FeatureView, reader: pa.RecordBatchReader, scratch: Path, part_rows: int) -> tuple[dict, list]:
     "Write rows, entities and steps; return what is known of the files, and where the parts to search begin."
     late = bool(view.known_column or view.row_key)
@@ -323,7 +323,7 @@ def open_layout(
             clock.sleep(_PAUSE)  # another process may be replacing the folder just now
     return layout if view is None else check_layout(layout, view)
 
-
+# %% ../../nbs/lib/features/layout.ipynb #239a1cf2
 def check_layout(
     layout: Layout,  # an open layout
     view: FeatureView,  # what it must be a layout of
