@@ -329,7 +329,7 @@ def compare(folder, name, judge):
 
 def section_join(options, folder, progress):
     """Time all joins in turn."""
-    python = peers_python(options.environment)
+    python = "" if options.no_feast else peers_python(options.environment)
     write_features(folder / "features.parquet", options.features, options.entities)
     write_spine(folder / "spine.parquet", options.moments, options.entities)
     write_features(folder / "small_features.parquet", 5_000, 100)
