@@ -207,7 +207,7 @@ class RedisStore(_Reading):
             fill(pipe)
             pipe.execute()
 
-    def write_view(self, view: str, items: Iterable[Item], notes: Mapping[str, str] | None = None, fresh: bool = False) -> int:
+    def write_view(self, view: str, items: Iterable[Item], notes: Callable[[], Mapping[str, str]] | None = None, fresh: bool = False) -> int:
         "Write very many entities of one view, all or nothing; readers see the old ones until the end."
         new, count, stream = "~new", 0, iter(items)
         before = self.call(self.client.get, self.key("w", view))
@@ -229,7 +229,7 @@ class RedisStore(_Reading):
                 pipe.rename(self.key(letter, view) + new, self.key(letter, view)) if there else pipe.unlink(self.key(letter, view))
             pipe.incr(self.key("w", view))
             if notes:
-                pipe.hset(self.key("n"), mapping=dict(notes))
+                pipe.hset(self.key("n"), mapping=dict(notes()))
 
         self.call(self._watched, [self.key("w", view)], expect, fill)
         return count

@@ -8,7 +8,7 @@ __all__ = ['check_length', 'explained', 'SqliteStore']
 # %% ../../nbs/lib/features/sqlite.ipynb #623f0a8a
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -223,7 +223,7 @@ class SqliteStore(_Reading):
                 self._put(connection, view, items)
             self._note(connection, notes)
 
-    def write_view(self, view: str, items: Iterable[Item], notes: Mapping[str, str] | None = None, fresh: bool = False) -> int:
+    def write_view(self, view: str, items: Iterable[Item], notes: Callable[[], Mapping[str, str]] | None = None, fresh: bool = False) -> int:
         "Write very many entities of one view, all or nothing; readers see the old ones until the end."
         with self.transaction() as connection:
             if fresh:
@@ -232,7 +232,7 @@ class SqliteStore(_Reading):
                 self.known_views.discard(view)
             self._make(connection, view)
             count = self._put(connection, view, items)
-            self._note(connection, notes)
+            self._note(connection, notes and notes())
         return count
 
     def refresh(self, view: str, changes: Iterable[tuple[str, bytes, bytes]]) -> None:
