@@ -58,6 +58,7 @@ class _Client(OnlineStore):
         namespace: str = "mlsys",  # put before every key
         timeout: float = 1.0,  # seconds to wait for an answer
         attempts: int = 4,  # calls before it is an error
+        lazy: bool = False,  # True: do not ask the server before something is read or written
     ):
         try:
             import redis
@@ -73,7 +74,8 @@ class _Client(OnlineStore):
         except ValueError as error:
             raise ConfigError(explain("url", self.url, "an address such as redis://localhost:6379/0", str(error))) from None
         self.names: dict[tuple[str, str], str] = {}
-        self.call(self.client.ping)
+        if not lazy:
+            self.call(self.client.ping)
 
     def call(
         self,

@@ -76,7 +76,7 @@ class _Base(OnlineStore):
         durable: bool = False,  # True: each write survives a power failure too; a killed process never loses one
         timeout: float = 10.0,  # seconds to wait for another writer
     ):
-        self.path, self.lock = Path(path), threading.RLock()
+        self.path, self.timeout, self.lock = Path(path), timeout, threading.RLock()
         if self.path.is_dir():
             raise ConfigError(explain("path", str(path), "a file"))
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -236,9 +236,19 @@ class SqliteStore(_Reading):
         return count
 
     def refresh(self, view: str, changes: Iterable[tuple[str, bytes, bytes]]) -> None:
-        "Replace vectors (key, old, new) that are still the old ones."
-        with self.transaction() as connection:
-            connection.executemany(f"UPDATE {_table('v', view)} SET vector = ? WHERE key = ? AND vector = ?", [(new, key, old) for key, old, new in changes])
+        "Replace vectors (key, old, new) that are still the old ones; leave it if another writer is at work, for the next reader may do it."
+        rows = [(new, key, old) for key, old, new in changes]
+        if not self.lock.acquire(blocking=False):
+            return
+        try:
+            self.writer.execute("PRAGMA busy_timeout = 0")
+            with self.transaction() as connection:
+                connection.executemany(f"UPDATE {_table('v', view)} SET vector = ? WHERE key = ? AND vector = ?", rows)
+        except StoreUnreachable:
+            pass
+        finally:
+            self.writer.execute(f"PRAGMA busy_timeout = {round(1000 * self.timeout)}")
+            self.lock.release()
 
     def drop(self, view: str) -> None:
         "Forget a view."

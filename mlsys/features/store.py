@@ -116,5 +116,5 @@ def open_store(
     try:
         return Store(**options)
     except TypeError as error:
-        wanted = "path, and optionally durable" if kind == "sqlite" else "url, and optionally namespace, timeout and attempts"
+        wanted = "path, and optionally durable and timeout" if kind == "sqlite" else "url, and optionally namespace, timeout, attempts and lazy"
         raise ConfigError(explain(f"open_store({kind!r})", sorted(options), wanted, str(error).split("__init__() ")[-1])) from None
