@@ -27,7 +27,7 @@ from .packing import VectorCodec, pack_both, unpack_state
 from .state import ELSEWHERE, EntityState, StatePlan
 from .store import Item, OnlineStore
 from .training import DuckEngine, FeatureWarning, check_source
-from .value import NEVER, from_micros, key_maker, to_micros
+from .value import from_micros, key_maker, to_micros
 from .view import Expression, FeatureSet, FeatureView, as_feature_set, duration
 
 # %% ../../nbs/lib/features/materialize.ipynb #e28d8f0d
@@ -258,7 +258,8 @@ def _items(store: OnlineStore, plan: StatePlan, found: Iterator[tuple[str, Entit
         if len(waiting) == 1000:
             yield from (finished(key, state) for key, state in _joined(store, plan, waiting, after))
             waiting = []
-    yield from (finished(key, state) for key, state in _joined(store, plan, waiting, after or NEVER))
+    if waiting:
+        yield from (finished(key, state) for key, state in _joined(store, plan, waiting, after))
 
 
 def _fresh_items(store: OnlineStore, rows: SourceRows, plan: StatePlan, as_of: int, settled: int | None, counts: dict) -> Iterator[Item]:

@@ -15,7 +15,7 @@ from typing import Any
 from zlib import crc32
 
 from ..core import explain
-from .fold import Accumulator, Folded
+from .fold import Folded
 from .reading import STATUSES, Reading, read
 from .state import EntityState, StatePlan
 from .store import StoreError
