@@ -6,7 +6,7 @@
 __all__ = ['UNBOUNDED', 'FUNCTIONS', 'duration', 'Column', 'Aggregate', 'FeatureView', 'Expression', 'FeatureSet',
            'as_feature_set', 'describe', 'view_from']
 
-# %% ../../nbs/lib/features/view.ipynb #05b9ab64
+# %% ../../nbs/lib/features/view.ipynb #dca79dd2
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core import ConfigError, explain, unknown_name
 
-# %% ../../nbs/lib/features/view.ipynb #43e54ecd
+# %% ../../nbs/lib/features/view.ipynb #ab71aac2
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "min": 60, "s": 1, "ms": 0.001, "us": 0.000001}
 _WORDS = {"week": "w", "day": "d", "hour": "h", "minute": "min", "second": "s", "m": "min"}
 UNBOUNDED = "unbounded"
@@ -38,7 +38,7 @@ def duration(
         raise ConfigError(explain(argument, text, "a distance in time such as 30d, 12h, 90min, 45s or 2w", "It must be longer than nothing."))
     return total
 
-# %% ../../nbs/lib/features/view.ipynb #e4e54ca5
+# %% ../../nbs/lib/features/view.ipynb #69489300
 FUNCTIONS = {
     "count": "rows (with a column: rows in which it has a value)",
     "sum": "sum",
@@ -65,7 +65,7 @@ class Column:
         "The one feature."
         return (self.name or self.column,)
 
-# %% ../../nbs/lib/features/view.ipynb #1816a2da
+# %% ../../nbs/lib/features/view.ipynb #6ed29412
 @dataclass(frozen=True)
 class Aggregate:
     "A figure over the known rows of a window, for one window or several."
@@ -98,7 +98,7 @@ class Aggregate:
         stem = self.name or "_".join(part for part in (self.column, self.function) if part)
         return tuple(stem if window == UNBOUNDED else f"{stem}_{window.replace(' ', '')}" for window in self.windows)
 
-# %% ../../nbs/lib/features/view.ipynb #34e90c8c
+# %% ../../nbs/lib/features/view.ipynb #3729a1e1
 @dataclass(frozen=True)
 class FeatureView:
     "Features of one kind of entity from one table of events or states."
@@ -120,7 +120,7 @@ class FeatureView:
     def __post_init__(self):
         for name in ("entity", "row_key", "features"):
             value = getattr(self, name)
-            object.__setattr__(self, name, (value,) if isinstance(value, (str, Column, Aggregate)) else tuple(value))
+            object.__setattr__(self, name, () if value in ("", None) else (value,) if isinstance(value, (str, Column, Aggregate)) else tuple(value))
         if not re.fullmatch(r"[A-Za-z_]\w*", str(self.name)):
             raise ConfigError(explain("name", self.name, "letters, digits and underscores, the first not a digit"))
         if not self.entity or not all(self.entity) or len(set(self.entity)) < len(self.entity):
@@ -168,7 +168,7 @@ class FeatureView:
                               "window": duration(window) if window not in ("", UNBOUNDED) else None, "offset": offset, "default": item.default})
         return found
 
-# %% ../../nbs/lib/features/view.ipynb #bfa09d73
+# %% ../../nbs/lib/features/view.ipynb #e0c00061
 @dataclass(frozen=True)
 class Expression:
     "A feature that is computed row by row from other features and from columns of the request."
@@ -226,7 +226,7 @@ def as_feature_set(
         raise ConfigError(explain("views", odd[0], "feature views and expressions"))
     return FeatureSet(tuple(item for item in items if isinstance(item, FeatureView)), tuple(item for item in items if isinstance(item, Expression)))
 
-# %% ../../nbs/lib/features/view.ipynb #7d7dabba
+# %% ../../nbs/lib/features/view.ipynb #401cca54
 def describe(
     item: FeatureView | Expression,  # a view or an expression
 ) -> dict[str, Any]:
