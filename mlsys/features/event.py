@@ -60,14 +60,39 @@ class Batch:
         "Return one event."
         return dict(self.events[place]) if self.columns is None else {name: values[place] for name, values in self.columns.items()}
 
-    def since(
+    def at(
         self,
-        first: int,  # place in the batch
+        places: Sequence[int],  # in the batch
     ) -> "Batch":
-        "Return the batch without its first events."
-        columns = None if self.columns is None else {name: values[first:] for name, values in self.columns.items()}
-        broken = {place - first: reason for place, reason in self.broken.items() if place >= first}
-        return Batch(self.ids[first:], None if self.events is None else self.events[first:], columns, broken, self.texts)
+        "Return some of the events, in a given order."
+        columns = None if self.columns is None else {name: [values[place] for place in places] for name, values in self.columns.items()}
+        events = None if self.events is None else [self.events[place] for place in places]
+        broken = {new: self.broken[old] for new, old in enumerate(places) if old in self.broken} if self.broken else {}
+        return Batch([self.ids[place] for place in places], events, columns, broken, self.texts)
+
+    def part(
+        self,
+        first: int,  # place of the first event
+        end: int,  # place behind the last
+    ) -> "Batch":
+        "Return a stretch of the events."
+        columns = None if self.columns is None else {name: values[first:end] for name, values in self.columns.items()}
+        broken = {place - first: reason for place, reason in self.broken.items() if first <= place < end}
+        return Batch(self.ids[first:end], None if self.events is None else self.events[first:end], columns, broken, self.texts)
+
+    @staticmethod
+    def joined(
+        batches: Sequence["Batch"],  # of one kind
+    ) -> "Batch":
+        "Return several batches as one."
+        if len(batches) == 1:
+            return batches[0]
+        ids = [name for batch in batches for name in batch.ids]
+        if batches and batches[0].columns is not None:
+            return Batch(ids, columns={name: [value for batch in batches for value in batch.columns[name]] for name in batches[0].columns})
+        starts = [sum(len(batch) for batch in batches[:count]) for count in range(len(batches))]
+        broken = {start + place: reason for start, batch in zip(starts, batches, strict=True) for place, reason in batch.broken.items()}
+        return Batch(ids, [event for batch in batches for event in batch.events], broken=broken)
 
 # %% ../../nbs/lib/features/event.ipynb #5b23fd77
 @dataclass(frozen=True)
