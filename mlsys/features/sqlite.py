@@ -21,7 +21,7 @@ _PARAMETERS = 500  # keys in one statement
 
 
 def _damaged(path: Path, what: str) -> StoreError:
-    return StoreError(explain("online store", str(path), f"a file as mlsys wrote it ({what})", "Restore it from a copy, or delete it and call materialize again."))
+    return StoreError(explain("online store", str(path), f"a file as mlsys wrote it ({' '.join(what.split())})", "Restore it from a copy, or delete it and call materialize again."))
 
 
 def check_length(

@@ -114,11 +114,12 @@ class FeatureView:
     row_key: tuple[str, ...] = ()  # columns that name a fact, so that a later version replaces an earlier
     timezone: str = ""  # zone of times that carry none, such as "Europe/Berlin"; "" leaves them without
     prefix: str = ""  # put before every name
+    derive: tuple[str, ...] = ()  # lines "NAME = SQL": columns made row by row from those of the source, before anything else
     doc: str = ""  # a sentence for readers
     owner: str = ""  # whom to ask
 
     def __post_init__(self):
-        for name in ("entity", "row_key", "features"):
+        for name in ("entity", "row_key", "features", "derive"):
             value = getattr(self, name)
             object.__setattr__(self, name, () if value in ("", None) else (value,) if isinstance(value, (str, Column, Aggregate)) else tuple(value))
         if not re.fullmatch(r"[A-Za-z_]\w*", str(self.name)):
@@ -133,6 +134,9 @@ class FeatureView:
             raise ConfigError(explain(f"view {self.name}, closed", self.closed, "right (a row counts from its moment on) or left (only after it)"))
         if self.ttl:
             duration(self.ttl, f"view {self.name}, ttl")
+        odd = next((line for line in self.derive if not re.fullmatch(r"\s*[A-Za-z_]\w*\s*=(?!=)\s*\S.*", str(line), re.S)), None)
+        if odd is not None:
+            raise ConfigError(explain(f"view {self.name}, derive", odd, "lines NAME = SQL, such as was_late = days_late > 0"))
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
             raise ConfigError(explain(f"view {self.name}, features", twice, "names that occur once", "Give one of them another `name`."))
@@ -151,6 +155,11 @@ class FeatureView:
     def known_column(self) -> str:
         "The column that says since when a row is known, or an empty text."
         return self.known if self.known and not re.match(r"\s*\d", self.known) else ""
+
+    @property
+    def derived(self) -> tuple:
+        "The columns that `derive` adds, as expressions over the columns of the source."
+        return tuple(Expression(name.strip(), sql.strip()) for name, sql in (line.split("=", 1) for line in self.derive))
 
     @property
     def columns(self) -> tuple[str, ...]:
