@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..core import ConfigError, explain
+from .expression import compile_expressions
 from .value import FOREVER, KINDS, NEVER, entity_key, plain_value, to_micros
 from .view import Aggregate, Column, FeatureView, duration
 
@@ -40,7 +41,7 @@ def view_digest(
 ) -> bytes:  # 8 bytes
     "Return what tells two definitions apart: all that decides a value, and nothing else."
     parts = [{**part, "default": repr(part["default"])} for part in view.parts()]
-    rules = [list(view.entity), view.delay, view.known_column, view.ttl and duration(view.ttl), view.closed, list(view.row_key), view.timezone]
+    rules = [list(view.entity), view.delay, view.known_column, view.ttl and duration(view.ttl), view.closed, list(view.row_key), view.timezone, list(view.derive)]
     text = json.dumps([rules, parts, [[column, kinds[column]] for column in view.columns]], ensure_ascii=False)
     return hashlib.sha256(text.encode()).digest()[:8]
 
@@ -52,8 +53,10 @@ class StatePlan:
         self,
         view: FeatureView,  # the definition
         kinds: Mapping[str, str],  # by column of the view: one of KINDS
+        types: Mapping[str, str] | None = None,  # by column of the source the name of its type, as far as known; for derived columns
     ):
-        self.view, self.kinds = view, _check_kinds(view, kinds)
+        self.view, self.kinds, self.types = view, _check_kinds(view, kinds), dict(types or {})
+        self.derive = compile_expressions(view.derived, types, may_be_time=True) if view.derive else None
         self.names, self.columns, self.delay = view.names, view.columns, view.delay
         self.left = 1 if view.closed == "left" else 0  # microseconds after a moment from which on it counts
         self.ttl = duration(view.ttl) if view.ttl else None
@@ -175,6 +178,7 @@ def plain_row(
         raise ConfigError(explain(f"view {view.name}, {view.event_time}", dict.fromkeys(view.entity, None) | {name: row.get(name) for name in view.entity},
                                   "a time in every row", "A row that never happened cannot be placed; mend or drop it."))
     known = event + plan.delay if plan.delay is not None else to_micros(row[view.known_column], view.timezone, view.known_column)
+    row = {**row, **plan.derive(row)} if plan.derive else row
     values = tuple([plain_value(row.get(column), kind, column) for column, kind in plan.kinds.items()])
     return event, known, fact_key(view, row) if plan.keyed else None, values
 

@@ -113,7 +113,7 @@ def add(state, rows, everyone, entity):
                 state.add(event, known, ELSEWHERE + fact_key(view, row), values)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(view=views(), steps=STEPS, data=st.data())
 def test_at_any_moment_it_tells_what_the_rules_say(view, steps, data):
     plan = StatePlan(view, KINDS)
