@@ -13,6 +13,7 @@ from dataclasses import field as made
 from typing import Any, NamedTuple
 
 from ..core import ConfigError, explain, unknown_name
+from .expression import inputs
 from .state import StatePlan
 from .value import KINDS, NEVER, FOREVER, entity_key, is_missing, plain_value, to_micros
 from .view import FeatureView
@@ -114,9 +115,10 @@ class Feed:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        "Columns that a row of the view has."
-        view = self.view
-        return tuple(dict.fromkeys(name for name in (*view.entity, view.event_time, view.known_column, *view.row_key, *view.columns) if name))
+        "Columns that a row of the view's source has."
+        view, made = self.view, {item.name for item in self.view.derived}
+        used = (*view.entity, view.event_time, view.known_column, *view.row_key, *view.columns, *(name for item in view.derived for name in inputs(item)))
+        return tuple(dict.fromkeys(name for name in used if name and name not in made))
 
     def field(self, column: str) -> str:
         "Return the field in which a column stands."
@@ -299,6 +301,8 @@ class Decoder:
     ):
         self.feed, self.plan, self.view = feed, plan, plan.view
         self.kinds = {**(kinds or {}), **feed.kinds, **plan.kinds}
+        self.derived = [item.name for item in self.view.derived]
+        self.inputs = [name for name in feed.needed if any(name in inputs(item) for item in self.view.derived)]
 
     def _kinds_of(self, names: Sequence[str], texts: bool) -> list[str]:
         "Return the kinds of key columns; a stream of texts must be told."
@@ -326,6 +330,24 @@ class Decoder:
         parts = [read_keys(batch, [self.feed.field(name)], places, self._kinds_of([name], batch.texts), rejected) for name in self.view.row_key]
         return ["|".join(["~" if part is None else f"{len(part)}:{part}" for part in row]) for row in zip(*parts, strict=True)]
 
+    def _columns(self, batch: Batch, places: list[int], rejected: dict[int, Rejection]) -> list[list]:
+        "Return the columns of the view; derived ones are computed event by event."
+        made: dict[str, list] = {}
+        if self.derived:
+            kinds = self._kinds_of(self.inputs, batch.texts)
+            given = [read_values(batch, self.feed.field(name), places, kind, rejected) if batch.texts else _picked(batch, self.feed.field(name), places)
+                     for name, kind in zip(self.inputs, kinds, strict=True)]
+            rows = [dict(zip(self.inputs, [None if value is ABSENT else value for value in row], strict=True)) for row in zip(*given, strict=True)]
+            found = _read_each(rows if self.inputs else [{}] * len(places), places, self.plan.derive, "wrong_type", rejected)
+            made = {name: [None if row is None else row[name] for row in found] for name in self.derived}
+        columns = []
+        for name, kind in self.plan.kinds.items():
+            if name in made:
+                columns.append(_read_each(made[name], places, lambda value, kind=kind, name=name: plain_value(value, kind, name), "wrong_type", rejected))
+            else:
+                columns.append(read_values(batch, self.feed.field(name), places, kind, rejected))
+        return columns
+
     def __call__(
         self,
         batch: Batch,  # events
@@ -338,7 +360,7 @@ class Decoder:
         events = read_times(batch, field(view.event_time), places, view.timezone, rejected)
         known = read_times(batch, field(view.known_column), places, view.timezone, rejected) if view.known_column else None
         facts = self._facts(batch, places, rejected)
-        columns = [read_values(batch, field(name), places, kind, rejected) for name, kind in self.plan.kinds.items()]
+        columns = self._columns(batch, places, rejected)
         _find_empty(keys, places, "null_entity", ", ".join(map(field, view.entity)), rejected)
         _find_empty(events, places, "no_event_time", field(view.event_time), rejected)
         _find_empty(known, places, "never_known", field(view.known_column), rejected)
