@@ -58,6 +58,7 @@ class _Client(OnlineStore):
         namespace: str = "mlsys",  # put before every key
         timeout: float = 1.0,  # seconds to wait for an answer
         attempts: int = 4,  # calls before it is an error
+        lazy: bool = False,  # True: do not ask the server before something is read or written
     ):
         try:
             import redis
@@ -73,7 +74,8 @@ class _Client(OnlineStore):
         except ValueError as error:
             raise ConfigError(explain("url", self.url, "an address such as redis://localhost:6379/0", str(error))) from None
         self.names: dict[tuple[str, str], str] = {}
-        self.call(self.client.ping)
+        if not lazy:
+            self.call(self.client.ping)
 
     def call(
         self,
@@ -207,7 +209,7 @@ class RedisStore(_Reading):
             fill(pipe)
             pipe.execute()
 
-    def write_view(self, view: str, items: Iterable[Item], notes: Mapping[str, str] | None = None, fresh: bool = False) -> int:
+    def write_view(self, view: str, items: Iterable[Item], notes: Callable[[], Mapping[str, str]] | None = None, fresh: bool = False) -> int:
         "Write very many entities of one view, all or nothing; readers see the old ones until the end."
         new, count, stream = "~new", 0, iter(items)
         before = self.call(self.client.get, self.key("w", view))
@@ -229,7 +231,7 @@ class RedisStore(_Reading):
                 pipe.rename(self.key(letter, view) + new, self.key(letter, view)) if there else pipe.unlink(self.key(letter, view))
             pipe.incr(self.key("w", view))
             if notes:
-                pipe.hset(self.key("n"), mapping=dict(notes))
+                pipe.hset(self.key("n"), mapping=dict(notes()))
 
         self.call(self._watched, [self.key("w", view)], expect, fill)
         return count

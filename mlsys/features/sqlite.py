@@ -8,7 +8,7 @@ __all__ = ['check_length', 'explained', 'SqliteStore']
 # %% ../../nbs/lib/features/sqlite.ipynb #623f0a8a
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,7 +76,7 @@ class _Base(OnlineStore):
         durable: bool = False,  # True: each write survives a power failure too; a killed process never loses one
         timeout: float = 10.0,  # seconds to wait for another writer
     ):
-        self.path, self.lock = Path(path), threading.RLock()
+        self.path, self.timeout, self.lock = Path(path), timeout, threading.RLock()
         if self.path.is_dir():
             raise ConfigError(explain("path", str(path), "a file"))
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +223,7 @@ class SqliteStore(_Reading):
                 self._put(connection, view, items)
             self._note(connection, notes)
 
-    def write_view(self, view: str, items: Iterable[Item], notes: Mapping[str, str] | None = None, fresh: bool = False) -> int:
+    def write_view(self, view: str, items: Iterable[Item], notes: Callable[[], Mapping[str, str]] | None = None, fresh: bool = False) -> int:
         "Write very many entities of one view, all or nothing; readers see the old ones until the end."
         with self.transaction() as connection:
             if fresh:
@@ -232,13 +232,23 @@ class SqliteStore(_Reading):
                 self.known_views.discard(view)
             self._make(connection, view)
             count = self._put(connection, view, items)
-            self._note(connection, notes)
+            self._note(connection, notes and notes())
         return count
 
     def refresh(self, view: str, changes: Iterable[tuple[str, bytes, bytes]]) -> None:
-        "Replace vectors (key, old, new) that are still the old ones."
-        with self.transaction() as connection:
-            connection.executemany(f"UPDATE {_table('v', view)} SET vector = ? WHERE key = ? AND vector = ?", [(new, key, old) for key, old, new in changes])
+        "Replace vectors (key, old, new) that are still the old ones; leave it if another writer is at work, for the next reader may do it."
+        rows = [(new, key, old) for key, old, new in changes]
+        if not self.lock.acquire(blocking=False):
+            return
+        try:
+            self.writer.execute("PRAGMA busy_timeout = 0")
+            with self.transaction() as connection:
+                connection.executemany(f"UPDATE {_table('v', view)} SET vector = ? WHERE key = ? AND vector = ?", rows)
+        except StoreUnreachable:
+            pass
+        finally:
+            self.writer.execute(f"PRAGMA busy_timeout = {round(1000 * self.timeout)}")
+            self.lock.release()
 
     def drop(self, view: str) -> None:
         "Forget a view."

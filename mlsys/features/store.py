@@ -7,7 +7,7 @@ __all__ = ['Item', 'STORES', 'StoreError', 'StoreUnreachable', 'StoreConflict', 
 
 # %% ../../nbs/lib/features/store.ipynb #ce76fcef
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..core import ConfigError, ContractError, MlsysError, explain, unknown_name
@@ -59,7 +59,7 @@ class OnlineStore(ABC):
         self,
         view: str,  # the view
         items: Iterable[Item],  # what is written; as many as there are, they are not gathered
-        notes: Mapping[str, str] | None = None,  # texts that are written with it
+        notes: Callable[[], Mapping[str, str]] | None = None,  # gives the texts that are written with it, called when all items are
         fresh: bool = False,  # True: what the view held before is dropped
     ) -> int:  # how many were written
         "Write very many entities of one view, all or nothing; readers see the old ones until the end."
@@ -116,5 +116,5 @@ def open_store(
     try:
         return Store(**options)
     except TypeError as error:
-        wanted = "path, and optionally durable" if kind == "sqlite" else "url, and optionally namespace, timeout and attempts"
+        wanted = "path, and optionally durable and timeout" if kind == "sqlite" else "url, and optionally namespace, timeout, attempts and lazy"
         raise ConfigError(explain(f"open_store({kind!r})", sorted(options), wanted, str(error).split("__init__() ")[-1])) from None

@@ -57,13 +57,13 @@ def test_a_write_is_all_or_nothing(store):
     with pytest.raises(RuntimeError, match="source broke"):
         store.write({"v": failing()}, {"at": "2"})
     with pytest.raises(RuntimeError, match="source broke"):
-        store.write_view("v", failing(), {"at": "2"}, fresh=True)
+        store.write_view("v", failing(), lambda: {"at": "2"}, fresh=True)
     assert store.vectors("v", ["1", "2"]) == [b"v1a", None] and store.notes(["at"]) == ["1"]
 
 
 def test_a_view_is_replaced_or_added_to(store):
-    assert store.write_view("v", iter(items(range(2500))), {"as_of": "1"}) == 2500
-    assert store.write_view("v", items([7, 5000], b"b"), {"as_of": "2"}) == 2 and store.count("v") == 2501
+    assert store.write_view("v", iter(items(range(2500))), lambda: {"as_of": "1"}) == 2500
+    assert store.write_view("v", items([7, 5000], b"b"), lambda: {"as_of": "2"}) == 2 and store.count("v") == 2501
     assert store.vectors("v", ["7", "8"]) == [b"v7b", b"v8a"] and store.notes(["as_of"]) == ["2"]
     assert store.write_view("v", items([9], b"c"), fresh=True) == 1 and list(store.keys("v")) == ["9"]
     assert store.write_view("v", [], fresh=True) == 0 and store.count("v") == 0
