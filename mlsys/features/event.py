@@ -41,6 +41,7 @@ class Batch:
         texts: bool = False,  # whether every value is a text, as in Redis
     ):
         self.ids, self.events, self.columns, self.broken, self.texts = ids, events, columns, broken or {}, texts
+        self.moments: dict[tuple[str, str], list[int | None]] = {}  # by field and zone: times that were read, for the next view
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -246,8 +247,17 @@ def read_times(
     values = _picked(batch, name, places)
     if values and set(map(type, values)) == {int} and NEVER // 2 <= min(values) and max(values) <= FOREVER // 2:
         return values
+    whole = len(places) == len(batch)
+    if whole and (name, zone) in batch.moments:
+        return batch.moments[name, zone]
+    faults: dict[int, Rejection] = {}
     read = (lambda value: _moment(from_text(value, "time"), zone, name)) if batch.texts else (lambda value: _moment(value, zone, name))
-    return _read_each(values, places, read, "wrong_time", rejected)
+    found = _read_each(values, places, read, "wrong_time", faults)
+    if whole and not faults:
+        batch.moments[name, zone] = found
+    for place, rejection in faults.items():
+        rejected.setdefault(place, rejection)
+    return found
 
 
 def read_keys(

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from ..core import ConfigError, explain, unknown_name
 from .event import ABSENT, Batch
-from .value import FOREVER, kind_of, to_micros
+from .value import FOREVER, to_micros
 
 # %% ../../nbs/lib/features/replay.ipynb #4fe49e53
 _FIRST = 4096  # bytes by which a file is recognised
@@ -43,16 +43,22 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield line
 
 
+_JSON_KINDS = {int: "int", float: "float", bool: "bool", str: "text"}
+
+
 def line_kinds(
     path: Path,  # a file of JSON lines
 ) -> dict[str, str]:  # by field: int, float, bool or text; "" where they are mixed
     "Find the kinds of values in a file; whole numbers are `float` where one of the field is not whole."
-    found: dict[str, set[str]] = {}
+    types: dict[str, set[type]] = {}
     for line in _lines(path):
         for name, value in parse_line(line)[0].items():
-            if value is not None:
-                found.setdefault(name, set()).add(kind_of(value))
-    return {name: "float" if kinds == {"int", "float"} else next(iter(kinds)) if len(kinds) == 1 else "" for name, kinds in found.items()}
+            types.setdefault(name, set()).add(type(value))
+    found = {}
+    for name, seen in types.items():
+        kinds = seen - {type(None)}
+        found[name] = "float" if kinds == {int, float} else _JSON_KINDS.get(next(iter(kinds)), "") if len(kinds) == 1 else ""
+    return found
 
 # %% ../../nbs/lib/features/replay.ipynb #c2995094
 def arrow_kinds(
