@@ -187,7 +187,7 @@ class StreamWriter:
             plan, known = find_plan(feed, entry, kinds, root)
             self.writers[name] = ViewWriter(store, Decoder(feed, plan, known), keep, begin=self.counts.begin)
             if plan.keyed and entry is not None and entry.get("as_of") is not None:
-                self.new |= fact_notes(store, plan)
+                store.write({}, fact_notes(store, plan))
             if entry is None or stream not in entry.get("streams", []):
                 self.new |= enter_view(plan, as_of=None, streams=[*(entry or {}).get("streams", []), stream])
         watched = [name for view in self.writers for name in (note_name(view), f"feed {view}")]
