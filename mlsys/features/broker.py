@@ -112,7 +112,8 @@ class RedisStream:
         self.key, self.group, self.consumer, self.payload, self.allow_gap = key, group, consumer, payload, allow_gap
         self.connection, self.timeout = _Connection(url, timeout, attempts), timeout
         self.name = f"redis:{key}:{group}:{consumer}" if group else f"redis:{key}"
-        self.texts, self.repeated, self.place, self.open, self.unconfirmed = not payload, 0, FIRST, True, []
+        self.texts, self.repeated, self.unconfirmed = not payload, 0, []
+        self.place, self.number, self.open = FIRST, 0, True  # last id, how many events it is from the first on, whether some may have been delivered before
 
     def kinds(self) -> dict[str, str]:
         "A stream does not say of which kind its values are."
@@ -123,11 +124,12 @@ class RedisStream:
         position: str | None,  # behind which to go on; None begins at the beginning
     ) -> None:
         "Go to a position."
-        self.place, self.open, self.unconfirmed = id_of(position) if position else FIRST, True, []
+        text, _, number = (position or "0-0").partition(" ")
+        self.place, self.open, self.unconfirmed = id_of(text), True, []
         if self.group:
             self.connection.call(lambda: self._join(position))
-        if position:
-            self.connection.call(self._look_for_gap)
+        info = self.connection.call(self._info) if position is None else {}
+        self.number = int(number) if number else info.get("entries-added", 0) - info.get("length", 0)
 
     def _join(self, position: str | None) -> None:
         "Make the group, or refuse one that has given us events which this store has not seen."
@@ -144,14 +146,26 @@ class RedisStream:
                 raise ContractError(explain("group", self.group, "a group whose events this store has seen; this one has confirmed events for another store",
                                             f"Use a new group, or set it back: XGROUP SETID {self.key} {self.group} 0."))
 
+    def _info(self) -> dict[str, Any]:
+        "Return what Redis knows of the stream; nothing if there is none, or if it is older than Redis 7 and does not count."
+        found = self.connection.client.xinfo_stream(self.key) if self.connection.client.exists(self.key) else {}
+        return found if "entries-added" in found else {}
+
     def _look_for_gap(self) -> None:
         "Refuse a stream from which events were deleted that were never read."
-        if self.allow_gap or not self.connection.client.exists(self.key):
+        info, place, number = self._info(), self.place, self.number
+        if self.allow_gap or not info:
             return
-        deleted = self.connection.client.xinfo_stream(self.key).get("max-deleted-entry-id")
-        if deleted and id_of(deleted) > self.place and not self.group:
-            raise ContractError(explain("stream", self.key, f"a stream that still has all events behind {text_of(self.place)}; they were deleted up to {deleted.decode()}",
+        if self.group:
+            (mine,) = [item for item in self.connection.client.xinfo_groups(self.key) if item["name"] == self.group.encode()]
+            place, number = id_of(mine["last-delivered-id"]), mine.get("entries-read")
+        gone, deleted, first = info["entries-added"] - info["length"], id_of(info["max-deleted-entry-id"]), info["first-entry"]
+        cut = place > FIRST and number is not None and gone > number and (first is None or id_of(first[0]) > place)
+        if cut or (place > FIRST and deleted > place):
+            raise ContractError(explain("stream", self.key, f"a stream that still has all events behind {text_of(place)}; some were deleted before they were read",
                                         "Let the stream keep more (XTRIM, MAXLEN), fill the store again with materialize, or go on with allow_gap=True."))
+        if deleted > FIRST and place == id_of(info["last-generated-id"]):
+            self.number = info["entries-added"]
 
     def _ask(self, limit: int, wait: float) -> list:
         "Return the next events as Redis gives them."
@@ -180,15 +194,14 @@ class RedisStream:
         "Return the next events."
         if self.group and self.open:
             self._confirm_old()
+        self.connection.call(self._look_for_gap)
         found = self.connection.call(lambda: self._ask(limit, wait), self._lost)
         new = [item for item in found if id_of(item[0]) > self.place]
         self.repeated += len(found) - len(new)
         if self.group:
             self.unconfirmed += [item[0] for item in found]
         if new:
-            if not self.group:
-                self.connection.call(self._look_for_gap)
-            self.place = id_of(new[-1][0])
+            self.place, self.number = id_of(new[-1][0]), self.number + len(new)
         return _as_batch(new, self.payload)
 
     def _confirm_old(self) -> None:
@@ -206,7 +219,7 @@ class RedisStream:
 
     def position(self) -> str:
         "Return the position behind the last event that was read."
-        return text_of(self.place)
+        return f"{text_of(self.place)} {self.number}"
 
     def done(self) -> None:
         "Confirm to the group what was read; called after it was applied."

@@ -272,7 +272,15 @@ def read_keys(
     if len(columns) == 1 and set(map(type, columns[0])) == {int}:
         return list(map(str, columns[0]))
     parts = [tuple([None if value is ABSENT else value for value in row]) for row in zip(*columns, strict=True)]
-    return _read_each(parts, places, entity_key, "wrong_type", rejected)
+    return _read_each(parts, places, _written_key, "wrong_type", rejected)
+
+
+def _written_key(parts: tuple) -> str | None:
+    "Return the name of an entity, if it can be written."
+    key = entity_key(parts)
+    if key is not None and not key.isascii():
+        key.encode()  # half a character is refused, for no store can find it again
+    return key
 
 # %% ../../nbs/lib/features/event.ipynb #1058216f
 def _find_gaps(batch: Batch, feed: Feed, places: list[int], rejected: dict[int, Rejection]) -> None:

@@ -209,7 +209,7 @@ class StreamWriter:
             marks = {_note(self.stream): text, **{f"feed {view}": f"{self.mark} {self.number}" for view in self.writers}}
             notes = {**self.new, **{name: note for done in taken.values() for name, note in done.notes.items()}, **marks}
             if letters:
-                notes[_letter(self.stream, counts.letters)] = json.dumps(letters, ensure_ascii=False, default=str)
+                notes[_letter(self.stream, counts.letters)] = json.dumps(letters, default=str)
             self._write({name: done.items for name, done in taken.items() if done.items}, notes, text)
         except BaseException:
             for writer in self.writers.values():

@@ -120,6 +120,7 @@ BAD = [
     ({"who": 1, "at": "2024-01-01", "amount": "1"}, "wrong_type"),
     ({"who": 1, "at": "2024-01-01", "amount": {"a": 1}}, "wrong_type"),
     ({"who": [1], "at": "2024-01-01", "amount": 1.0}, "wrong_type"),
+    ({"who": "half a character \ud800", "at": "2024-01-01", "amount": 1.0}, "wrong_type"),
     ({"who": {"a": 1}, "at": "2024-01-01", "amount": 1.0}, "wrong_type"),
     ({"who": 1, "at": "2024-01-01", "amount": True}, "wrong_type"),
 ]
