@@ -10,6 +10,8 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 from ..core import ConfigError, explain
@@ -206,8 +208,8 @@ class SqliteStore(_Reading):
         count, stream = 0, iter(items)
         put = [f"INSERT OR REPLACE INTO {_table(letter, view)} VALUES (?, ?)" for letter in "vs"]
         while batch := _some(stream, 5000):
-            connection.executemany(put[0], [(key, vector) for key, vector, _ in batch])
-            connection.executemany(put[1], [(key, state) for key, _, state in batch])
+            connection.executemany(put[0], map(itemgetter(0, 1), batch))
+            connection.executemany(put[1], map(itemgetter(0, 2), batch))
             count += len(batch)
         return count
 
@@ -260,4 +262,4 @@ class SqliteStore(_Reading):
 
 def _some(stream: Iterator[Item], count: int) -> list[Item]:
     "Return the next items, as many as there are, `count` at most."
-    return [item for _, item in zip(range(count), stream, strict=False)]
+    return list(islice(stream, count))
