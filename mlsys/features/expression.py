@@ -6,13 +6,13 @@
 __all__ = ['RESULT_TYPES', 'inputs', 'order_expressions', 'compile_expression', 'expression_types', 'compile_expressions',
            'expression_sql', 'derived_sql']
 
-# %% ../../nbs/lib/features/expression.ipynb #9dce3a1f
+# %% ../../nbs/lib/features/expression.ipynb #e8f61ad7
 import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from numbers import Real
@@ -22,7 +22,7 @@ from ..core import ConfigError, explain, unknown_name
 from .formula import CHOICES, COMPARISONS, KINDS, PARTS, Formula, choices, columns_of, is_whole, parse_formula, settle_kinds
 from .view import Expression, FeatureView
 
-# %% ../../nbs/lib/features/expression.ipynb #f8c41e75
+# %% ../../nbs/lib/features/expression.ipynb #f9588182
 def _labelled(expression: Expression | str) -> tuple[Expression, str]:
     "Return an expression and what errors call it."
     expression = Expression("", expression) if isinstance(expression, str) else expression
@@ -36,7 +36,7 @@ def inputs(
     expression, label = _labelled(expression)
     return columns_of(parse_formula(expression.sql, label))
 
-# %% ../../nbs/lib/features/expression.ipynb #e09e62c2
+# %% ../../nbs/lib/features/expression.ipynb #f743d013
 def order_expressions(
     expressions: Iterable[Expression],  # in any order
     names: Iterable[str] | None = None,  # all other names there are: features and columns of the request; None does not check
@@ -64,7 +64,7 @@ def order_expressions(
                 stack += [(name, True), *((item, False) for item in reversed(needs[name]) if item in by_name)]
     return tuple(done.values())
 
-# %% ../../nbs/lib/features/expression.ipynb #b16c3976
+# %% ../../nbs/lib/features/expression.ipynb #fa4b62e3
 _START = datetime(1970, 1, 1)
 _MICROSECOND, _DAY = timedelta(microseconds=1), 86_400_000_000
 
@@ -107,14 +107,14 @@ def _to_moment(value: Any) -> int | None:
         whole = value.astype("datetime64[us]")
         return None if str(whole) == "NaT" else int(whole.astype("int64"))
     if isinstance(value, datetime):
-        return (value.astimezone(timezone.utc).replace(tzinfo=None) if value.tzinfo else value).__sub__(_START) // _MICROSECOND
+        return (value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value).__sub__(_START) // _MICROSECOND
     if isinstance(value, date):
         return (value - _START.date()).days * _DAY
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise TypeError
 
-# %% ../../nbs/lib/features/expression.ipynb #2b37a2b5
+# %% ../../nbs/lib/features/expression.ipynb #a89fe2af
 _READERS = {"number": _to_float, "bool": _to_flag, "text": _to_text, "time": _to_moment}
 _NATIVE = {"number": float, "bool": bool, "text": str, "time": int}
 
@@ -127,6 +127,8 @@ def _reader(node: Formula, label: str) -> Callable:
         value = row[name]
         if type(value) is native:  # the usual case
             return value if value == value else None
+        if native is float and type(value) is int and value.bit_length() < 1000:
+            return float(value)
         if _is_empty(value):
             return None
         try:
@@ -136,7 +138,7 @@ def _reader(node: Formula, label: str) -> Callable:
 
     return read
 
-# %% ../../nbs/lib/features/expression.ipynb #4e4da65b
+# %% ../../nbs/lib/features/expression.ipynb #4bec7d90
 def _divide(first: float, second: float) -> float | None:
     return first / second if second else None
 
@@ -193,8 +195,9 @@ def _round(digits: int) -> Callable:
         return _nearest_whole
     return (lambda value: _nearest_whole(value * scale) / scale) if digits > 0 else (lambda value: _nearest_whole(value / scale) * scale)
 
-# %% ../../nbs/lib/features/expression.ipynb #98c7aab8
+# %% ../../nbs/lib/features/expression.ipynb #5e497a76
 _NUMBER = " *([+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,2})?) *"
+_UPPER = {"ß": "ẞ"}
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 
@@ -205,7 +208,7 @@ def _lower(text: str) -> str:
 def _upper(text: str) -> str:
     if text.isascii():
         return text.upper()
-    return "".join("ẞ" if letter == "ß" else high if len(high := letter.upper()) == 1 else letter for letter in text)
+    return "".join(_UPPER.get(letter) or (high if len(high := letter.upper()) == 1 else high if len(high := letter.title()) == 1 else letter) for letter in text)
 
 
 def _parse_number(text: str) -> float | None:
@@ -234,7 +237,7 @@ def _part_of(part: str) -> Callable:
         return lambda moment: float((moment // _DAY + 4) % 7)
     return lambda moment: float(getattr(_START + timedelta(days=moment // _DAY), part))
 
-# %% ../../nbs/lib/features/expression.ipynb #36114d21
+# %% ../../nbs/lib/features/expression.ipynb #8d477ffe
 def _unary(function: Callable) -> Callable:
     def make(inner: Callable) -> Callable:
         def run(row: Mapping) -> Any:
@@ -288,7 +291,7 @@ def _within(value: Callable, *options: Callable) -> Callable:
         return True if wanted in found else None if None in found else False
     return run
 
-# %% ../../nbs/lib/features/expression.ipynb #553b3d56
+# %% ../../nbs/lib/features/expression.ipynb #f0fe6c72
 def _case(*parts: Callable) -> Callable:
     pairs, default = list(zip(parts[:-1:2], parts[1::2], strict=True)), parts[-1]
 
@@ -312,7 +315,10 @@ def _coalesce(*options: Callable) -> Callable:
 
 def _extreme(choose: Callable) -> Callable:
     def make(*options: Callable) -> Callable:
-        return lambda row: choose((value for option in options if (value := option(row)) is not None), default=None)
+        def run(row: Mapping) -> Any:
+            found = [value for option in options if (value := option(row)) is not None]
+            return choose(found) if found else None
+        return run
     return make
 
 
@@ -341,7 +347,7 @@ _MAKERS = {
 _CONVERTERS = {("to_number", "text"): _parse_number, ("to_number", "bool"): float, ("to_bool", "text"): _parse_flag, ("to_bool", "number"): bool,
                ("to_text", "number"): _write_whole, ("to_text", "bool"): lambda value: "true" if value else "false"}
 
-# %% ../../nbs/lib/features/expression.ipynb #9146bdbd
+# %% ../../nbs/lib/features/expression.ipynb #3444bb19
 def _closure(node: Formula, label: str) -> Callable:
     "Make the Python function of a settled formula."
     if node.op == "column":
@@ -405,7 +411,7 @@ def compile_expression(
 
     return evaluate
 
-# %% ../../nbs/lib/features/expression.ipynb #76850a9c
+# %% ../../nbs/lib/features/expression.ipynb #1e7badea
 RESULT_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "bool": "BOOLEAN", "time": "TIMESTAMP"}
 
 
@@ -439,7 +445,7 @@ def compile_expressions(
 
     return evaluate
 
-# %% ../../nbs/lib/features/expression.ipynb #7a8e0ac4
+# %% ../../nbs/lib/features/expression.ipynb #1c76a63a
 _NAN, _INFINITY = "CAST('NaN' AS DOUBLE)", "CAST('Infinity' AS DOUBLE)"
 _SQL_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "bool": "BOOLEAN", "time": "TIMESTAMP"}
 _INFIX = {"or": ("OR", 1), "and": ("AND", 2), "eq": ("=", 4), "ne": ("<>", 4), "lt": ("<", 4), "le": ("<=", 4), "gt": (">", 4), "ge": (">=", 4), "add": ("+", 6), "sub": ("-", 6),
@@ -486,7 +492,7 @@ def _literal(node: Formula, spark: bool) -> str:
     shown = repr(value)
     return shown if "e" in shown else f"{shown}e0" if len(shown) > 16 else shown
 
-# %% ../../nbs/lib/features/expression.ipynb #3228df92
+# %% ../../nbs/lib/features/expression.ipynb #8caf73c5
 def _may_be_nan(node: Formula, nulls_only: bool) -> bool:
     "Say whether a number can be NaN in an engine."
     if node.op == "column":
@@ -513,7 +519,7 @@ def _may_be_infinite(node: Formula) -> bool:
         return node.value is not None and not math.isfinite(node.value)
     return not (node.op in ("length", *PARTS) or node.exact in ("whole", "decimal") or (node.op == "to_number" and node.args[0].kind != "number"))
 
-# %% ../../nbs/lib/features/expression.ipynb #0922315f
+# %% ../../nbs/lib/features/expression.ipynb #347c21c7
 def _call(node: Formula, write: Callable, spark: bool) -> str:
     "Write a function, so that it gives NULL where an engine would raise."
     op, first = node.op, write(node.args[0], 0)
@@ -560,7 +566,7 @@ def _conversion(node: Formula, write: Callable, spark: bool) -> str:
         return f"CASE LOWER({first}) {' '.join(pairs)} END"
     return f"({write(inner, 5, True)} <> 0)" if kind == "number" else first
 
-# %% ../../nbs/lib/features/expression.ipynb #9aa5fbc5
+# %% ../../nbs/lib/features/expression.ipynb #1ac943d4
 def _choice(node: Formula, write: Callable, spark: bool) -> str:
     "Write a function that returns one of its arguments."
     items = [write(arg, 0, True) for arg in node.args]
@@ -599,7 +605,7 @@ def _operation(node: Formula, write: Callable, spark: bool) -> tuple[str, int]:
         return _conversion(node, write, spark), _ATOM
     return _call(node, write, spark), 7 if op == "round" and node.value else _ATOM
 
-# %% ../../nbs/lib/features/expression.ipynb #387ec2bf
+# %% ../../nbs/lib/features/expression.ipynb #a5cf771b
 def _write(node: Formula, spark: bool, nulls_only: bool, label: str) -> Callable:
     "Make the function that writes formulas of one expression for one engine."
     def write(node: Formula, at_least: int, observed: bool = False) -> str:
@@ -640,7 +646,7 @@ def expression_sql(
     default = float(expression.default) if formula.kind == "number" else expression.default
     return f"COALESCE({text}, {_literal(Formula('literal', value=default, kind=formula.kind), spark)})"
 
-# %% ../../nbs/lib/features/expression.ipynb #72ad30c1
+# %% ../../nbs/lib/features/expression.ipynb #5b9734e2
 def derived_sql(
     view: FeatureView,  # a view
     relation: str,  # SQL that names its table

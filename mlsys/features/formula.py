@@ -7,18 +7,18 @@ __all__ = ['KINDS', 'SIGNATURES', 'PARTS', 'COMPARISONS', 'CHOICES', 'CASTS', 'A
            'MOST_LEVELS', 'Formula', 'walk', 'parse_formula', 'depth', 'columns_of', 'type_of', 'choices', 'is_whole',
            'settle_kinds']
 
-# %% ../../nbs/lib/features/formula.ipynb #95105973
+# %% ../../nbs/lib/features/formula.ipynb #841bfcca
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from ..core import ConfigError, explain, unknown_name
 from .view import duration
 
-# %% ../../nbs/lib/features/formula.ipynb #3d1dd9b2
+# %% ../../nbs/lib/features/formula.ipynb #25a00e48
 KINDS = {"number": "a number", "text": "a text", "bool": "a flag (true or false)", "time": "a time"}
 
 
@@ -49,7 +49,7 @@ def walk(
         yield node
         stack.extend(reversed(node.args))
 
-# %% ../../nbs/lib/features/formula.ipynb #3b380518
+# %% ../../nbs/lib/features/formula.ipynb #42c7cd5e
 SIGNATURES = {  # operation: (kind of its arguments, kind of its result)
     **dict.fromkeys(("add", "sub", "mul", "div", "mod", "power", "neg", "abs", "ln", "log2", "log10", "exp", "sqrt", "round", "floor", "ceil"), ("number", "number")),
     **dict.fromkeys(("and", "or", "not"), ("bool", "bool")),
@@ -80,7 +80,7 @@ _PLAIN = {  # class of sqlglot: (operation, where its arguments are)
     "Between": ("between", ("this", "low", "high")),
 }
 
-# %% ../../nbs/lib/features/formula.ipynb #724fb196
+# %% ../../nbs/lib/features/formula.ipynb #265803e5
 def _refuse(
     node: Any,  # sqlglot's expression
     label: str,  # which expression, for the error
@@ -112,11 +112,11 @@ def _moment(node: Any, label: str) -> Formula:
         value = datetime.fromisoformat(node.this.this)
     except ValueError:
         raise ConfigError(explain(label, node.sql("duckdb"), "a time such as TIMESTAMP '2024-05-01 12:00:00'")) from None
-    value = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-    whole = value - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    value = value if value.tzinfo else value.replace(tzinfo=UTC)
+    whole = value - datetime(1970, 1, 1, tzinfo=UTC)
     return Formula("literal", value=(whole.days * 86_400 + whole.seconds) * 1_000_000 + whole.microseconds, kind="time", origin=node)
 
-# %% ../../nbs/lib/features/formula.ipynb #687ea4ad
+# %% ../../nbs/lib/features/formula.ipynb #d71a8017
 def _cast(node: Any, label: str) -> Formula:
     "Read a CAST. It never raises: what cannot be converted is empty."
     from sqlglot import exp
@@ -194,7 +194,7 @@ def _part(node: Any, label: str) -> Formula:
         raise ConfigError(unknown_name(f"{label}, part of a time", name.lower(), names))
     return Formula(names[name.lower()], (_translate(inner, label),), origin=node)
 
-# %% ../../nbs/lib/features/formula.ipynb #d7899698
+# %% ../../nbs/lib/features/formula.ipynb #4148f3f0
 _SPECIAL = {"Cast": _cast, "TryCast": _cast, "Case": _case, "If": _case, "Is": _is, "Log": _log, "Round": _round, "Extract": _part}
 
 
@@ -237,7 +237,7 @@ def _translate(node: Any, label: str) -> Formula:
         raise _refuse(node, label)
     return Formula(op, tuple(_translate(item, label) for item in inner), origin=node)
 
-
+# %% ../../nbs/lib/features/formula.ipynb #ec4ae17d
 def parse_formula(
     sql: str,  # one SQL expression, as DuckDB reads it
     label: str = "expression",  # which expression, for errors
@@ -264,7 +264,7 @@ def parse_formula(
         raise ConfigError(explain(label, text, f"at most {MOST_OPERATIONS} operations and {MOST_LEVELS} within each other", "Part it into several expressions."))
     return formula
 
-
+# %% ../../nbs/lib/features/formula.ipynb #4421e73d
 def depth(
     formula: Formula,  # a tree
 ) -> int:  # 1 for a column
@@ -283,7 +283,7 @@ def columns_of(
     "Return the columns that an expression needs, each once, as they appear."
     return tuple(dict.fromkeys(node.value for node in walk(formula) if node.op == "column"))
 
-# %% ../../nbs/lib/features/formula.ipynb #99395612
+# %% ../../nbs/lib/features/formula.ipynb #1295dfc2
 _TYPES = (  # pattern of a type's name in DuckDB, Spark, Arrow, NumPy or pandas; exact type; kind
     (r"double( precision)?|float64|number", "double", "number"),
     (r"float(16|32)?|real|half_?float", "single", "number"),
@@ -306,7 +306,7 @@ def type_of(
             return exact, kind
     return "", ""
 
-# %% ../../nbs/lib/features/formula.ipynb #f881d448
+# %% ../../nbs/lib/features/formula.ipynb #18d6693f
 def choices(
     formula: Formula,  # an operation of COMPARISONS or CHOICES
 ) -> tuple:
@@ -359,7 +359,7 @@ def _kinds(formula: Formula, given: Mapping[str, str]) -> dict[str, str]:
     bare = [node.args[0].value for node in nodes if node.op == "to_text" and node.args[0].op == "column"]
     return dict.fromkeys(columns_of(formula), "number") | dict.fromkeys(bare, "text") | kinds
 
-# %% ../../nbs/lib/features/formula.ipynb #207735b5
+# %% ../../nbs/lib/features/formula.ipynb #b66acd06
 def is_whole(
     formula: Formula,  # a settled formula
 ) -> bool:

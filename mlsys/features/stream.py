@@ -20,7 +20,7 @@ from typing import Any
 
 from ..core import ConfigError, explain
 from .apply import FactIndex, Taken, ViewWriter
-from .catalog import check_entry, enter_view, note_name, view_entry
+from .entry import check_entry, enter_view, note_name, view_entry
 from .event import Batch, Decoder, Feed, as_feeds
 from .expression import expression_types
 from .replay import Replay, arrow_kinds

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FeatureWarning', 'as_arrow', 'source_sql', 'DuckEngine', 'family', 'check_source', 'training_set', 'open_engine']
 
-# %% ../../nbs/lib/features/training.ipynb #ed2c0d51
+# %% ../../nbs/lib/features/training.ipynb #3b83c35e
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +17,11 @@ import pandas as pd
 import pyarrow as pa
 
 from ..core import ConfigError, ContractError, explain, unknown_name
-from .compile import ROW, quote, training_sql
+from .compile import ROW, quote, render, source_types, status_names, training_sql
+from .expression import derived_sql
 from .view import Expression, FeatureSet, FeatureView, as_feature_set
 
-# %% ../../nbs/lib/features/training.ipynb #47086702
+# %% ../../nbs/lib/features/training.ipynb #1d4ff9f6
 class FeatureWarning(UserWarning):
     "Something that one should know about the rows that features come from; nothing is lost by it."
 
@@ -55,7 +56,7 @@ def _text(value: str) -> str:
     "Return a text as SQL writes it."
     return "'" + value.replace("'", "''") + "'"
 
-# %% ../../nbs/lib/features/training.ipynb #62307d37
+# %% ../../nbs/lib/features/training.ipynb #1c19ae18
 @dataclass
 class DuckEngine:
     "Run statements with DuckDB."
@@ -116,7 +117,7 @@ def _found(name: str, path: Path) -> Any:
         return path
     return read_source(path)[0]
 
-# %% ../../nbs/lib/features/training.ipynb #764116ce
+# %% ../../nbs/lib/features/training.ipynb #3a36cde8
 _FAMILIES = {"number": ("INT", "DECIMAL", "DOUBLE", "FLOAT", "HUGEINT", "NUMERIC"), "text": ("VARCHAR", "ENUM"), "time": ("TIMESTAMP", "DATE")}
 
 
@@ -134,7 +135,7 @@ def check_source(
     spine: Mapping[str, str],  # type by column of the spine
 ) -> None:
     "Refuse what cannot be right, and say what is left out."
-    where = f"view {view.name}"
+    where, schema, plain = f"view {view.name}", source_types(view, schema), schema
     for role, names in (("entity", view.entity), ("event_time", (view.event_time,)), ("known", (view.known_column,)), ("row_key", view.row_key), ("features", view.columns)):
         for name in names:
             if name and name not in schema:
@@ -152,14 +153,16 @@ def check_source(
     for name in {part["column"] for part in view.parts() if part["function"] == "rate"}:
         if schema[name] != "BOOLEAN" and family(schema[name]) != "number":
             raise ConfigError(explain(f"{where}, {name}", schema[name], "a flag: true and false, or 1 and 0"))
-    _count_gaps(engine, view)
+    _count_gaps(engine, view, derived_sql(view, quote(view.name) if engine.dialect == "duckdb" else f"`{view.name}`", plain, engine.dialect))
 
 
-def _count_gaps(engine: Any, view: FeatureView) -> None:
+def _count_gaps(engine: Any, view: FeatureView, relation: str) -> None:
     "Count rows without a time, an entity or a known time."
+    relation = f"{relation} AS source" if relation.startswith("(") else relation
     absent = {"event": f"{quote(view.event_time)} IS NULL", "entity": " OR ".join(f"{quote(name)} IS NULL" for name in view.entity),
               "known": f"{quote(view.known_column)} IS NULL" if view.known_column else "FALSE"}
-    counts = engine.run(f"SELECT {', '.join(f'COUNT(*) FILTER (WHERE {test}) AS {quote(name)}' for name, test in absent.items())} FROM {quote(view.name)}").to_pylist()[0]
+    select = ", ".join(f"COUNT(*) FILTER (WHERE {test}) AS {quote('n_' + name)}" for name, test in absent.items())
+    counts = {name.removeprefix("n_"): count for name, count in engine.run(f"{render(f'SELECT {select}', engine.dialect)} FROM {relation}").to_pylist()[0].items()}
     if counts["event"]:
         raise ContractError(explain(f"view {view.name}, {view.event_time}", f"{counts['event']:,} rows without a time", "a time in every row", "A row without a time has no before and after."))
     if counts["entity"]:
@@ -167,7 +170,7 @@ def _count_gaps(engine: Any, view: FeatureView) -> None:
     if counts["known"]:
         warnings.warn(f"view {view.name}: {counts['known']:,} rows without {view.known_column} were never known and are left out", FeatureWarning, stacklevel=4)
 
-# %% ../../nbs/lib/features/training.ipynb #d32bd253
+# %% ../../nbs/lib/features/training.ipynb #eb35b3d6
 def training_set(
     spine: Any,  # table (or path of one) with the entity's columns and a time: one row for each moment asked about
     features: FeatureSet | FeatureView | Sequence[FeatureView | Expression],  # what to add
@@ -175,7 +178,7 @@ def training_set(
     time: str = "event_time",  # column of the spine that says the moment
     sources: Mapping[str, Any] | None = None,  # table or path by view; its `source` by default
     engine: Any = "duckdb",  # duckdb, spark, or an engine with settings of its own
-    status: bool = False,  # whether to add VIEW__status: known, expired, unknown or null_entity
+    status: bool = False,  # whether to add VIEW__status (known, expired, unknown or null_entity) and VIEW__known_at, since when the newest row used was known (UTC)
     timezone: str = "",  # zone of the spine's times, if they carry none
     root: Path | str = ".",  # what relative paths start from
 ) -> pd.DataFrame:  # the spine's rows in their order, and the features behind its columns
@@ -187,7 +190,10 @@ def training_set(
     finally:
         if own:
             running.close()
-    added = found.to_pandas(types_mapper=None)
+    for name in (status_names(view)[1] for view in chosen.views if status):
+        place = found.column_names.index(name)
+        found = found.set_column(place, name, found[name].cast(pa.timestamp("us")))
+    added = found.to_pandas()
     if not isinstance(spine, pd.DataFrame):
         return added
     added.index = spine.index
@@ -218,7 +224,7 @@ def _check_moments(engine: Any, time: str, types: Mapping[str, str]) -> None:
     "Refuse a spine with rows that ask about no moment."
     if family(types[time]) not in ("time", "text") and types[time] != "BIGINT":
         raise ConfigError(explain(f"spine, {time}", types[time], "times (or whole microseconds since 1970)"))
-    absent = engine.run(f"SELECT COUNT(*) FILTER (WHERE {quote(time)} IS NULL) AS absent FROM spine").to_pylist()[0]["absent"]
+    absent = engine.run(render(f"SELECT COUNT(*) FILTER (WHERE {quote(time)} IS NULL) AS absent FROM spine", engine.dialect)).to_pylist()[0]["absent"]
     if absent:
         raise ContractError(explain(f"spine, {time}", f"{absent:,} rows without a time", "a time in every row", "Say at which moment the features are wanted."))
 

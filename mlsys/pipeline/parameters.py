@@ -37,7 +37,7 @@ def _fits(kind: str, value: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == "int":
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, {"bool": bool, "str": str}[kind])
+    return isinstance(value, {"bool": bool, "str": str, "dict": dict}[kind])
 
 
 def convert(

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RUNGS', 'GROUPS', 'between', 'one_of', 'DataConfig', 'ObjectiveConfig', 'LabelsConfig', 'SplitConfig', 'AuditConfig',
-           'ModelConfig', 'FairnessConfig', 'PrivacyConfig', 'ProfileConfig', 'objective_faults', 'check_config']
+           'FeaturesConfig', 'ModelConfig', 'FairnessConfig', 'PrivacyConfig', 'ProfileConfig', 'objective_faults',
+           'features_faults', 'check_config']
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell2
 from collections.abc import Mapping
@@ -141,6 +142,20 @@ class AuditConfig:
     derive: "list[str]" = field(default_factory=list)
     seed: int = between(0, 2**32 - 1)
 
+# %% ../../nbs/lib/pipeline/schema.ipynb #f7a51c02
+@dataclass(kw_only=True)
+class FeaturesConfig:
+    "Which features are made from other tables, as they were known at each row's time."
+
+    name: str
+    views: "list[dict]" = field(default_factory=list)
+    expressions: "list[dict] | dict" = field(default_factory=dict)
+    modules: "list[str]" = field(default_factory=list)
+    keep: "list[str]" = field(default_factory=list)
+    status: bool = False
+    timezone: str = ""
+    source: str = ""
+
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell8
 RUNGS = ("constant", "rule", "logistic", "boosted")
 
@@ -193,6 +208,7 @@ GROUPS = {
     "data": DataConfig,
     "objective": ObjectiveConfig,
     "labels": LabelsConfig,
+    "features": FeaturesConfig,
     "split": SplitConfig,
     "audit": AuditConfig,
     "model": ModelConfig,
@@ -218,6 +234,19 @@ def objective_faults(
         except ConfigError as error:
             faults.append(f"conf/objective: objective.{error}")
     return faults
+
+# %% ../../nbs/lib/pipeline/schema.ipynb #f7a51c04
+def features_faults(
+    values: Mapping,  # the features' part of a configuration, each value of its type
+) -> list[str]:
+    "Return what is wrong with declared views and expressions."
+    from mlsys.features.declare import features_from
+
+    try:
+        features_from({**values, "modules": []}, "conf/features")
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell10
 def _domain_fault(name: str, value: Any, metadata: Mapping) -> str:
@@ -268,7 +297,7 @@ def check_config(
                                   f"Name a file of conf/{group}/ in the defaults list of conf/config.yaml."))
         else:
             found = _group_faults(group, schema, values)
-            faults += found or (objective_faults(values) if group == "objective" else [])
+            faults += found or ({"objective": objective_faults, "features": features_faults}[group](values) if group in ("objective", "features") else [])
     seed = config.get("seed")
     if not _fits("int", seed) or not 0 <= seed < 2**32:
         faults.append(explain("conf/config.yaml: seed", seed, "an integer from 0 to 4294967295"))
