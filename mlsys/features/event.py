@@ -42,6 +42,7 @@ class Batch:
     ):
         self.ids, self.events, self.columns, self.broken, self.texts = ids, events, columns, broken or {}, texts
         self.moments: dict[tuple[str, str], list[int | None]] = {}  # by field and zone: times that were read, for the next view
+        self.made: Mapping[str, list] = {}  # by name: columns that a view has derived
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,6 +52,8 @@ class Batch:
         name: str,  # a field
     ) -> list[Any]:  # its value in each event; ABSENT where it has none
         "Return one field of all events."
+        if name in self.made:
+            return self.made[name]
         if self.columns is not None:
             return self.columns.get(name) or [ABSENT] * len(self)
         return [event.get(name, ABSENT) for event in self.events]
@@ -61,6 +64,15 @@ class Batch:
     ) -> dict[str, Any]:
         "Return one event."
         return dict(self.events[place]) if self.columns is None else {name: values[place] for name, values in self.columns.items()}
+
+    def beside(
+        self,
+        made: Mapping[str, list],  # by name: a value for each event
+    ) -> "Batch":
+        "Return the batch with derived columns."
+        found = Batch(self.ids, self.events, self.columns, self.broken, self.texts)
+        found.made = made
+        return found
 
     def at(
         self,
@@ -348,23 +360,23 @@ class Decoder:
         parts = [read_keys(batch, [self.feed.field(name)], places, self._kinds_of([name], batch.texts), rejected) for name in self.view.row_key]
         return ["|".join(["~" if part is None else f"{len(part)}:{part}" for part in row]) for row in zip(*parts, strict=True)]
 
-    def _columns(self, batch: Batch, places: list[int], rejected: dict[int, Rejection]) -> list[list]:
-        "Return the columns of the view; derived ones are computed event by event."
-        made: dict[str, list] = {}
-        if self.derived:
-            kinds = self._kinds_of(self.inputs, batch.texts)
-            given = [read_values(batch, self.feed.field(name), places, kind, rejected) if batch.texts else _picked(batch, self.feed.field(name), places)
-                     for name, kind in zip(self.inputs, kinds, strict=True)]
-            rows = [dict(zip(self.inputs, [None if value is ABSENT else value for value in row], strict=True)) for row in zip(*given, strict=True)]
-            found = _read_each(rows if self.inputs else [{}] * len(places), places, self.plan.derive, "wrong_type", rejected)
-            made = {name: [None if row is None else row[name] for row in found] for name in self.derived}
-        columns = []
-        for name, kind in self.plan.kinds.items():
-            if name in made:
-                columns.append(_read_each(made[name], places, lambda value, kind=kind, name=name: plain_value(value, kind, name), "wrong_type", rejected))
-            else:
-                columns.append(read_values(batch, self.feed.field(name), places, kind, rejected))
-        return columns
+    def _input(self, batch: Batch, name: str, places: list[int], kind: str, rejected: dict[int, Rejection]) -> list[Any]:
+        "Return a field from which columns are derived."
+        if kind == "time":
+            return read_times(batch, name, places, self.view.timezone, rejected)
+        return read_values(batch, name, places, kind, rejected) if batch.texts else _picked(batch, name, places)
+
+    def _derive(self, batch: Batch, places: list[int], rejected: dict[int, Rejection]) -> Batch:
+        "Add the columns that the view derives, event by event."
+        kinds = self._kinds_of(self.inputs, batch.texts)
+        given = [self._input(batch, self.feed.field(name), places, kind, rejected) for name, kind in zip(self.inputs, kinds, strict=True)]
+        rows = [dict(zip(self.inputs, [None if value is ABSENT else value for value in row], strict=True)) for row in zip(*given, strict=True)] if given else [{}] * len(places)
+        found = _read_each(rows, places, self.plan.derive, "wrong_type", rejected)
+        made: dict[str, list] = {name: [None] * len(batch) for name in self.derived}
+        for place, row in zip(places, found, strict=True):
+            for name in self.derived if row is not None else ():
+                made[name][place] = row[name]
+        return batch.beside(made)
 
     def __call__(
         self,
@@ -374,11 +386,13 @@ class Decoder:
         view, field, rejected = self.view, self.feed.field, {}
         places = self.wanted(batch)
         _find_gaps(batch, self.feed, places, rejected)
+        if self.derived:
+            batch = self._derive(batch, places, rejected)
         keys = read_keys(batch, [field(name) for name in view.entity], places, self._kinds_of(view.entity, batch.texts), rejected)
         events = read_times(batch, field(view.event_time), places, view.timezone, rejected)
         known = read_times(batch, field(view.known_column), places, view.timezone, rejected) if view.known_column else None
         facts = self._facts(batch, places, rejected)
-        columns = self._columns(batch, places, rejected)
+        columns = [read_values(batch, field(name), places, kind, rejected) for name, kind in self.plan.kinds.items()]
         _find_empty(keys, places, "null_entity", ", ".join(map(field, view.entity)), rejected)
         _find_empty(events, places, "no_event_time", field(view.event_time), rejected)
         _find_empty(known, places, "never_known", field(view.known_column), rejected)

@@ -14,7 +14,7 @@ from reference import empty, reference_features
 from worlds import DAY, START, worlds
 
 from mlsys.core import ConfigError
-from mlsys.features.catalog import view_entry
+from mlsys.features.entry import view_entry
 from mlsys.features.materialize import materialize
 from mlsys.features.online import OnlineReader, get_online
 from mlsys.features.store import StoreError, StoreUnreachable, open_store
