@@ -6,6 +6,7 @@
 __all__ = ['features', 'File', 'chosen_features', 'list_features', 'show_feature', 'print_sql']
 
 # %% ../../nbs/lib/cli/features.ipynb #976fcffd
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,3 +120,6 @@ def print_sql(
         time = load_params()["data"]["time"]
     time = time or "event_time"
     typer.echo(training_sql(found, _spine_columns(found, time, spine or []), _schemas(found), dialect, time=time))
+
+# %% ../../nbs/lib/cli/features.ipynb #load-stream
+import_module("mlsys.cli.stream")  # it needs what is defined above
