@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from ..core import ConfigError, explain
 from .bulk import newest_items
-from .catalog import check_entry, enter_view, view_entry
+from .entry import check_entry, enter_view, view_entry
 from .compile import entity_columns, microseconds, quote, rows_sql
 from .expression import derived_sql, expression_types
 from .fold import prune

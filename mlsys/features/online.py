@@ -14,7 +14,7 @@ from typing import Any
 from zlib import crc32
 
 from ..core import ConfigError, explain, unknown_name
-from .catalog import check_entry, open_plan, view_entry
+from .entry import check_entry, open_plan, view_entry
 from .expression import compile_expressions, inputs
 from .packing import VectorCodec, unpack_state
 from .reading import STATUSES, read

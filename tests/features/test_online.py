@@ -15,7 +15,7 @@ from reference import empty, reference_features
 from worlds import DAY, START, worlds
 
 from mlsys.core import ConfigError
-from mlsys.features.catalog import view_entry
+from mlsys.features.entry import view_entry
 from mlsys.features.materialize import SourceRows, _fresh_items, _items, entity_rows, materialize
 from mlsys.features.online import OnlineReader, get_online
 from mlsys.features.state import StatePlan
