@@ -276,6 +276,26 @@ def test_a_training_set_is_written_without_passing_through_here(engine, duck, tm
     same_tables(tables[0].to_pandas(), tables[1].to_pandas())
 
 
+def test_an_address_is_read_and_written_by_the_workers(engine, duck, tmp_path):
+    """`file://` stands for the stores that a cluster reads by an address."""
+    odd = odd_table()
+    spine = pa.table({"who": pa.array([2, 1, 3], pa.int64()), "event_time": pa.array([1_767_225_700_000_000] * 3, pa.timestamp("us"))})
+    for folder, tables in (("spine", (spine, spine.slice(0, 2))), ("world", (odd.select(["who", "n", "flag"]).append_column("at", odd["At"].cast(pa.timestamp("us"), safe=False)),)), ("nanos", (odd,))):
+        (tmp_path / folder).mkdir()
+        for number, table in enumerate(tables):
+            pq.write_table(table, tmp_path / folder / f"{number}.parquet")
+    view = FeatureView("world", "who", "at", (Column("n"), Aggregate("rate", "flag")))
+    found = training_set(f"file://{tmp_path}/spine/", view, sources={"world": f"file://{tmp_path}/world/"}, engine=engine)
+    same_tables(found, training_set(tmp_path / "spine", view, sources={"world": tmp_path / "world"}, engine=duck))
+    assert found["who"].tolist() == [2, 1, 3, 2, 1]
+    to = write_training_set(f"file://{tmp_path}/spine/", view, f"file://{tmp_path}/set", sources={"world": tmp_path / "world"}, engine=engine)
+    assert to == f"file://{tmp_path}/set" and pq.read_table(tmp_path / "set")["who"].to_pylist() == [2, 1, 3, 2, 1]
+    with pytest.raises(ContractError, match="TIMESTAMP\\(NANOS"):  # never read as if they were microseconds
+        training_set(f"file://{tmp_path}/spine/", view, sources={"world": f"file://{tmp_path}/nanos/"}, engine=engine)
+    with pytest.raises(ConfigError, match="a path on this machine"):
+        write_training_set(tmp_path / "spine", view, f"file://{tmp_path}/other", sources={"world": tmp_path / "world"}, engine=duck)
+
+
 def test_files_of_a_folder_have_to_agree(engine, tmp_path):
     folder = tmp_path / "world"
     folder.mkdir()
