@@ -82,7 +82,7 @@ class SourceRows:
         schema = engine.add(view.name, source, root)
         relation = derived_sql(view, quote(view.name), schema) if view.derive else quote(view.name)
         self.types = {**schema, **(expression_types(view.derived, schema, may_be_time=True) if view.derive else {})}
-        check_source(engine, view, self.types, {})
+        check_source(engine, view, schema, {})
         own = {column: kind_of_type(self.types[column], column) for column in view.columns}
         self.kinds = {column: self._settle(column, kind, (wanted or {}).get(column, kind), relation) for column, kind in own.items()}
         self.source_types = {column: kind for column, kind in self.types.items() if column in schema} if view.derive else {}

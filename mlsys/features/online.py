@@ -175,9 +175,9 @@ def needed(
             request[name] = None
     return list(views.values()), list(expressions.values()), list(request)
 
-
-class OnlineReader:
-    "Read the same features for many requests."
+# %% ../../nbs/lib/features/online.ipynb #e3bde73e
+class _Request:
+    "What is asked for again and again, found out once."
 
     def __init__(
         self,
@@ -242,6 +242,10 @@ class OnlineReader:
         except KeyError as error:
             raise ConfigError(unknown_name("entities, column", str(error.args[0]), rows[0])) from None
 
+# %% ../../nbs/lib/features/online.ipynb #74c50a67
+class OnlineReader(_Request):
+    "Read the same features for many requests."
+
     def read(
         self,
         entities: Any,  # one entity or many: values (tuples for several columns), mappings by column, or a table
@@ -287,7 +291,7 @@ class OnlineReader:
         defaults = {part["name"]: part["default"] for view in self.features.views for part in view.parts()} | {item.name: item.default for item in self.features.expressions}
         return OnlineFeatures(self.names, [tuple([defaults[name] for name in self.names])] * len(rows), {view.name: ["fallback"] * len(rows) for view in self.views})
 
-
+# %% ../../nbs/lib/features/online.ipynb #788efa41
 def get_online(
     store: OnlineStore,  # where the features lie
     features: FeatureSet | FeatureView | Sequence[FeatureView | Expression],  # their definitions

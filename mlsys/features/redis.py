@@ -150,8 +150,8 @@ class _Reading(_Client):
         self.call(self.client.ping)
 
 # %% ../../nbs/lib/features/redis.ipynb #1e5b5fe8
-class RedisStore(_Reading):
-    "An online store on a Redis server."
+class _Transactions(_Reading):
+    "All or nothing."
 
     def _watched(
         self,
@@ -188,6 +188,15 @@ class RedisStore(_Reading):
             flat = list(chain.from_iterable(map(itemgetter(0, place), items)))
             pipe.execute_command("HSET", self.key(letter, view) + end, *flat)
 
+    def _unwatched(self, fill: Callable[[Any], None]) -> None:
+        with self.client.pipeline(transaction=True) as pipe:
+            fill(pipe)
+            pipe.execute()
+
+# %% ../../nbs/lib/features/redis.ipynb #a8f1227f
+class RedisStore(_Transactions):
+    "An online store on a Redis server."
+
     def write(self, batch: Mapping[str, Iterable[Item]], notes: Mapping[str, str] | None = None, expected: Mapping[str, str | None] | None = None) -> None:
         "Write vectors, states and notes, all or nothing; StoreConflict if a note is not as expected."
         lists = {view: list(items) for view, items in batch.items()}
@@ -205,11 +214,6 @@ class RedisStore(_Reading):
             self.call(self._watched, [self.key("n")], self._expect(expected), fill)
         else:
             self.call(self._unwatched, fill)
-
-    def _unwatched(self, fill: Callable[[Any], None]) -> None:
-        with self.client.pipeline(transaction=True) as pipe:
-            fill(pipe)
-            pipe.execute()
 
     def _send(self, view: str, items: Sequence[Item], end: str) -> None:
         "Write items in one round trip, beside what readers see."
