@@ -20,6 +20,7 @@ from mlsys.core import ConfigError, ContractError
 from mlsys.features.asof import entity_codes, order_asof, search_asof
 from mlsys.features.layout import open_layout, read_asof, read_view, write_layout
 from mlsys.features.training import FeatureWarning, training_set
+from mlsys.features.unsorted import deal, read_unsorted, sort_part
 from mlsys.features.view import Aggregate, Column, FeatureView
 
 DAY = 86_400_000_000
@@ -82,7 +83,7 @@ def test_equals_the_rules_in_plain_python(tmp_path, table, view, part_rows, thre
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @pytest.mark.filterwarnings("ignore::mlsys.features.training.FeatureWarning")
 @given(world=worlds(), default=st.sampled_from([None, 0, 0.5]), part_rows=st.integers(1, 5), zone=st.sampled_from([None, "UTC", "America/New_York"]))
-def test_a_view_from_its_layout_is_its_training_set(tmp_path, world, default, part_rows, zone):
+def test_a_view_from_its_layout_is_its_training_set(tmp_path, monkeypatch, world, default, part_rows, zone):
     """With times that nearly meet, names, defaults and zones."""
     view = replace(world.view, features=(Column("number", name="n", default=default), Column("word"), Column("whole", default=default), Column("flag")), prefix="p_")
     source, spine = world.tables(zone)
@@ -93,6 +94,9 @@ def test_a_view_from_its_layout_is_its_training_set(tmp_path, world, default, pa
     for name in found.column_names:
         own, theirs = found[name].to_pylist(), [None if pd.isna(value) else value for value in wanted[name]]
         assert own == theirs, name
+    if not (view.known_column or view.row_key):
+        monkeypatch.setattr("mlsys.features.unsorted.PART_ROWS", part_rows)
+        assert read_unsorted(view, source, spine, time="moment", status=True).to_pylist() == found.to_pylist()
 
 
 @settings(max_examples=300, deadline=None)
@@ -317,6 +321,49 @@ def test_what_a_spine_must_have(folder):
         read_asof(folder, SPINE, closed="both")
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-2, 2), VALUES, WORDS), min_size=1, max_size=25), st.sampled_from([1, 2**60]))
+def test_a_part_is_sorted_by_entity_time_and_values(found, scale):
+    """Rows of one time by their values, an empty one first; also where no single number holds entity and time."""
+    cleaned = [(code, at * scale, None if x is None or math.isnan(x) else x + 0.0, word) for code, at, x, word in found]
+    rows = pa.table({"x": pa.array([row[2] for row in cleaned], pa.float64()), "word": pa.array([row[3] for row in cleaned], pa.string())})
+    code, at = np.array([row[0] for row in cleaned], np.int64), np.array([row[1] for row in cleaned], np.int64)
+    place, _, _ = sort_part(rows, np.arange(len(found)), code, at, ["x", "word"])
+    in_order = sorted(cleaned, key=lambda row: (row[0], row[1], row[2] is not None, row[2] or 0, row[3] is not None, row[3] or ""))
+    assert [cleaned[number] for number in place] == in_order
+
+
+@pytest.mark.parametrize("entities", [1, 2, 3, 64, 65, 1_000])
+def test_dealing_keeps_entities_together(entities):
+    """Every row is in the part of its entity, whatever the number of parts."""
+    code = np.random.default_rng(0).integers(0, entities, 5_000)
+    for shift in range(0, 11):
+        parts = ((entities - 1) >> shift) + 1
+        order, bounds = deal(code, shift, parts)
+        assert sorted(order.tolist()) == list(range(len(code))) and bounds[-1] == len(code)
+        assert all((code[order[bounds[part] : bounds[part + 1]]] >> shift == part).all() for part in range(parts))
+
+
+def test_what_is_refused_of_an_unsorted_source():
+    """Late rows and corrections, and entities of another type."""
+    with pytest.raises(ConfigError, match="write_layout"):
+        read_unsorted(FeatureView("v", "customer", "at", [Column("x")], row_key="word"), plain(), SPINE)
+    with pytest.raises(ConfigError, match="int64 in the features, (large_)?string in the spine"):
+        read_unsorted(VIEW, plain(), SPINE.assign(customer=["1", "2", "99"]))
+
+
+@pytest.mark.parametrize("entity", [("customer",), ("customer", "word")])
+def test_many_rows_unsorted_and_sorted(tmp_path, monkeypatch, entity):
+    """The two readers agree on a table of many parts."""
+    monkeypatch.setattr("mlsys.features.unsorted.PART_ROWS", 300)
+    rng = np.random.default_rng(5)
+    view = replace(VIEW, entity=entity, features=(Column("x"),), closed="left", ttl="2d")
+    spine = pd.DataFrame({"customer": rng.integers(0, 25, 3_000), "word": rng.choice(["a", "b", "c"], 3_000), "event_time": pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(-50, 1_500, 3_000), "h")})
+    write_layout(view, plain(20_000), tmp_path / "layout", part_rows=999)
+    sorted_, unsorted = read_view(view, tmp_path / "layout", spine, status=True), read_unsorted(view, plain(20_000), spine, status=True)
+    assert sorted_.equals(unsorted) and 100 < unsorted["x"].null_count < 2_900
+
+
 def test_windows_are_not_answered(folder):
     """A layout knows the newest row, not the rows of a window."""
     with pytest.raises(ConfigError, match="x_mean_1d"):
@@ -332,4 +379,4 @@ def test_a_spine_from_a_file(folder, tmp_path):
 def test_the_description_holds_no_clock(folder):
     """A layout can be compared byte by byte, so nothing in it may depend on when or where it was written."""
     facts = json.loads((folder / "layout.json").read_text())
-    assert set(facts) == {"format", "view", "aware", "delay", "files", "firsts"} and str(Path(folder).parent) not in json.dumps(facts)
+    assert set(facts) == {"format", "view", "zoned", "delay", "files", "firsts"} and str(Path(folder).parent) not in json.dumps(facts)
