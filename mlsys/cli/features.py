@@ -6,6 +6,7 @@
 __all__ = ['features', 'File', 'chosen_features', 'list_features', 'show_feature', 'print_sql']
 
 # %% ../../nbs/lib/cli/features.ipynb #82419348
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,3 +121,6 @@ def print_sql(
     time = time or "event_time"
     schemas = _types({view.name: view.source for view in found.views})
     typer.echo(training_sql(found, _spine_types(found, time, spine or [], table), schemas, dialect, time=time))
+
+# %% ../../nbs/lib/cli/features.ipynb #load-stream
+import_module("mlsys.cli.stream")  # it needs what is defined above
