@@ -9,7 +9,7 @@ help:  ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 .venv/.ready: settings.ini requirements.lock setup.py tools/setup_env.py
-	@$(PYTHON) tools/setup_env.py dev postgres
+	@$(PYTHON) tools/setup_env.py dev postgres redis spark
 
 env: .venv/.ready  ## make the environment in .venv
 

@@ -46,5 +46,5 @@ setup(
     version=settings["version"],
     description=settings["description"],
     install_requires=requirements("requirements"),
-    extras_require={extra: requirements(f"{extra}_requirements") for extra in ("dev", "spark", "redis", "postgres")},
+    extras_require={extra: requirements(f"{extra}_requirements") for extra in ("dev", "spark", "redis", "postgres", "bench")},
 )

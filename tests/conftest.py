@@ -8,7 +8,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from hypothesis import settings
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+settings.register_profile("unhurried", deadline=None)  # a busy machine is not a defect
+settings.load_profile("unhurried")
 
 REPO = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['features', 'File', 'chosen_features', 'list_features', 'show_feature', 'print_sql']
 
-# %% ../../nbs/lib/cli/features.ipynb #976fcffd
+# %% ../../nbs/lib/cli/features.ipynb #82419348
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,11 +15,11 @@ import typer
 from .command import app
 from ..core import ConfigError, explain, project_root
 
-# %% ../../nbs/lib/cli/features.ipynb #a48ae4dd
+# %% ../../nbs/lib/cli/features.ipynb #1bc4239c
 features = typer.Typer(help="Look at features: what is declared, by which rules, and the SQL of it.", no_args_is_help=True)
 app.add_typer(features, name="features")
 
-# %% ../../nbs/lib/cli/features.ipynb #f976ec8e
+# %% ../../nbs/lib/cli/features.ipynb #0f40d836
 File = Annotated[str, typer.Option(help="A YAML file as in conf/features, or package.module:attribute; the project's own features by default.", show_default=False)]
 
 
@@ -49,7 +49,7 @@ def chosen_features(
         raise ConfigError(explain("features", f"{file or found.name}, with no feature", f"a set with features{', such as ' + ', '.join(options) if options else ''}", cure))
     return found
 
-# %% ../../nbs/lib/cli/features.ipynb #726b4ce6
+# %% ../../nbs/lib/cli/features.ipynb #28e28a58
 @features.command("list")
 def list_features(
     file: File = "",
@@ -68,7 +68,7 @@ def list_features(
         typer.echo(f"{view.name}: {view.doc or 'no doc'}" + (f" ({view.owner})" if view.owner else ""))
     typer.echo(f"{len(rows)} features of {len(found.views)} view{'s' * (len(found.views) != 1)} and {len(found.expressions)} expression{'s' * (len(found.expressions) != 1)}")
 
-# %% ../../nbs/lib/cli/features.ipynb #7b07fbd8
+# %% ../../nbs/lib/cli/features.ipynb #2fcc1bac
 @features.command("show")
 def show_feature(
     name: Annotated[str, typer.Argument(help="A view, a feature or an expression.", show_default=False)],
@@ -79,28 +79,26 @@ def show_feature(
 
     typer.echo(explain_feature(chosen_features(file), name))
 
-# %% ../../nbs/lib/cli/features.ipynb #df680025
-def _spine_columns(found: Any, time: str, columns: list[str]) -> list[str]:
-    "Return the columns that the spine must have: entities, the moment, and what expressions take from the request."
+# %% ../../nbs/lib/cli/features.ipynb #d4b48a3f
+def _spine_types(found: Any, time: str, columns: list[str], table: str) -> dict[str, str]:
+    "Return the columns that the spine must have (entities, the moment, what expressions take from the request), with their types where a Parquet file tells them."
     from mlsys.features.expression import inputs
 
     entities = [name for view in found.views for name in view.entity]
     asked = [name for item in found.expressions for name in inputs(item) if name not in found.names]
-    return list(dict.fromkeys([*columns, *entities, time, *asked]))
+    known = _types({"spine": table} if table.endswith(".parquet") else {}).get("spine", {})
+    return {name: known.get(name, "") for name in [*columns, *entities, time, *asked]}
 
 
-def _schemas(found: Any) -> dict[str, dict[str, str]]:
-    "Read the types of the columns of all sources that are at hand."
+def _types(files: dict[str, str]) -> dict[str, dict[str, str]]:
+    "Read the types of the columns of tables, where these are at hand."
     from mlsys.features.training import DuckEngine
 
-    engine, root, schemas = DuckEngine(), _root_or_here(), {}
+    engine, root = DuckEngine(), _root_or_here()
     try:
-        for view in found.views:
-            is_there = bool(view.source) and (root / view.source).exists()
-            schemas[view.name] = engine.add(view.name, view.source, root) if is_there else {}
+        return {name: engine.add(name, file, root) if file and (root / file).exists() else {} for name, file in files.items()}
     finally:
         engine.close()
-    return schemas
 
 
 @features.command("sql")
@@ -108,18 +106,21 @@ def print_sql(
     file: File = "",
     dialect: Annotated[str, typer.Option(help="The engine that the SQL is for: duckdb or spark.")] = "duckdb",
     time: Annotated[str, typer.Option(help="The spine's column that says the moment; data.time of the project by default, event_time with --file.", show_default=False)] = "",
+    table: Annotated[str, typer.Option(help="A Parquet file of the spine, for the types of its columns; data.path of the project by default.", show_default=False)] = "",
     spine: Annotated[list[str] | None, typer.Option(help="A further column of the spine; can be repeated.", show_default=False)] = None,
 ):
     """Print the one statement that makes a training set."""
     from mlsys.features.compile import training_sql
 
     found = chosen_features(file)
-    if not time and not file:
+    if not file:
         from mlsys.pipeline.config import load_params
 
-        time = load_params()["data"]["time"]
+        data = load_params()["data"]
+        time, table = time or data["time"], table or data["path"]
     time = time or "event_time"
-    typer.echo(training_sql(found, _spine_columns(found, time, spine or []), _schemas(found), dialect, time=time))
+    schemas = _types({view.name: view.source for view in found.views})
+    typer.echo(training_sql(found, _spine_types(found, time, spine or [], table), schemas, dialect, time=time))
 
 # %% ../../nbs/lib/cli/features.ipynb #load-stream
 import_module("mlsys.cli.stream")  # it needs what is defined above

@@ -127,6 +127,8 @@ def newest_items(
     as_of: int,  # the present of the store, microseconds
 ) -> list[Item]:
     "Make what a store keeps of entities of which all rows are known."
+    if not keys:
+        return []
     columns = [value_pieces(table[name], kind) for name, kind in plan.kinds.items()]
     counts, events, known = (table[name].to_numpy() for name in ("__count", "__event", "__known"))
     blobs, tags = _state_blobs(plan, as_of, counts, events, known, [pieces for pieces, _, _ in columns])

@@ -40,7 +40,14 @@ def is_aware(
     kind: str,  # type of a column of times
 ) -> bool:
     "Return whether a type of times carries a zone."
-    return "TIME ZONE" in kind.upper() or kind.upper() == "TIMESTAMPTZ"
+    return "TIME ZONE" in kind.upper() or kind.upper().startswith("TIMESTAMPTZ")
+
+
+def _spark_moment(expression: str, timezone: str) -> str:
+    "Return SQL that gives a local time as a moment; of an hour that comes twice in autumn it is the later, as in DuckDB."
+    plain = f"CAST(CAST({expression} AS TIMESTAMP) AS TIMESTAMPTZ)"
+    later = f"TO_UTC_TIMESTAMP({plain} + INTERVAL 1 DAY, '{timezone}') - INTERVAL 1 DAY"  # the zone's distance to UTC a day on
+    return f"CASE WHEN FROM_UTC_TIMESTAMP({later}, '{timezone}') = {plain} THEN {later} ELSE TO_UTC_TIMESTAMP({plain}, '{timezone}') END"
 
 
 def microseconds(
@@ -54,10 +61,12 @@ def microseconds(
         return expression
     if dialect == "spark":
         moment = expression if is_aware(kind) else f"CAST({expression} AS TIMESTAMPTZ)"
-        return f"UNIX_MICROS(TO_UTC_TIMESTAMP({moment}, '{timezone}'))" if timezone and not is_aware(kind) else f"UNIX_MICROS({moment})"
-    if is_aware(kind):
-        return f"EPOCH_US({expression})"
-    return f"EPOCH_US(CAST({expression} AS TIMESTAMP) AT TIME ZONE '{timezone}')" if timezone else f"EPOCH_US(CAST({expression} AS TIMESTAMP))"
+        return f"UNIX_MICROS({_spark_moment(expression, timezone)})" if timezone and not is_aware(kind) else f"UNIX_MICROS({moment})"
+    nanos = kind.upper().endswith("_NS")  # a cast would round what is half a microsecond ahead into the future; pandas and Arrow cut it off
+    if is_aware(kind) or (kind.upper() == "VARCHAR" and not timezone):  # a text may name its own distance to UTC
+        return f"EPOCH_NS({expression}) // 1000" if nanos else f"EPOCH_US(CAST({expression} AS TIMESTAMPTZ))"
+    plain = f"MAKE_TIMESTAMP(EPOCH_NS({expression}) // 1000)" if nanos else f"CAST({expression} AS TIMESTAMP)"
+    return f"EPOCH_US({plain} AT TIME ZONE '{timezone}')" if timezone else f"EPOCH_US({plain})"
 
 # %% ../../nbs/lib/features/compile.ipynb #1e158174
 def source_types(
@@ -100,7 +109,7 @@ def rows_sql(
 
 def _clean(name: str, kind: str) -> str:
     "Return SQL for a column without NaN and without negative zero."
-    return f"CASE WHEN NOT ISNAN({quote(name)}) THEN {quote(name)} + 0 END" if kind.upper() in _FLOATS else quote(name)
+    return f"CASE WHEN NOT ISNAN({quote(name)}) THEN {quote(name)} + CAST(0 AS {kind}) END" if kind.upper() in _FLOATS else quote(name)
 
 
 def entity_columns(
@@ -132,8 +141,6 @@ def figure(
         return f"CAST(SIZE(COLLECT_SET({column}){suffix}) AS BIGINT)" if dialect == "spark" else f"COUNT(DISTINCT {column}){suffix}"
     if part["function"] == "last":
         return f"MAX_BY({column}, CASE WHEN {column} IS NOT NULL THEN {newest} END){suffix}"
-    if part["function"] == "rate" and dialect == "spark":
-        number = f"CAST(CAST({column} AS INT) AS DOUBLE)"
     simple = {"count": f"COUNT({column})", "sum": f"SUM({number})", "mean": f"AVG({number})", "rate": f"AVG({number})", "std": f"STDDEV_SAMP({number})",
               "min": f"MIN({column})", "max": f"MAX({column})"}
     return simple[part["function"]] + suffix
@@ -245,7 +252,7 @@ def status_names(
     return f"{view.name}__status", f"{view.name}__known_at"
 
 
-def _features(view: FeatureView) -> tuple[list[str], list[str]]:
+def _features(view: FeatureView, dialect: str) -> tuple[list[str], list[str]]:
     "Return SQL for the status of a view with the time since when its newest row is known, and for its features."
     found = quote(view.name + "_found")
     null = " OR ".join(f"moments.{quote(name)} IS NULL" for name in view.entity)
@@ -258,7 +265,7 @@ def _features(view: FeatureView) -> tuple[list[str], list[str]]:
         value = f"COALESCE({value}, {_ZERO[part['function']]})" if part["function"] in _ZERO else value
         value = f"CASE WHEN {alive} THEN {value} END"
         columns.append(f"COALESCE({value}, {literal(part['default'])})" if part["default"] is not None else value)
-    said = [f"{sql} AS {quote(name)}" for sql, name in zip((status, f"CASE WHEN {alive} THEN {found}.__seen END"), status_names(view), strict=True)]
+    said = [f"{sql} AS {quote(name)}" for sql, name in zip((status, f"CASE WHEN {alive} THEN {'TIMESTAMP_MICROS' if dialect == 'spark' else 'MAKE_TIMESTAMP'}({found}.__seen) END"), status_names(view), strict=True)]
     return said, [f"{column} AS {quote(part['name'])}" for column, part in zip(columns, view.parts(), strict=True)]
 
 
@@ -272,7 +279,7 @@ def literal(
         return f"CAST({value!r} AS DOUBLE)" if isinstance(value, float) else str(value)
     return "'" + str(value).replace("'", "''") + "'"
 
-
+# %% ../../nbs/lib/features/compile.ipynb #34fd7e09-1
 def training_sql(
     features: FeatureSet,  # what is added
     spine: Mapping[str, str] | Sequence[str],  # columns of the spine; with their types, where known
@@ -311,7 +318,7 @@ def training_sql(
         _check_zones(view, schema, types[time], timezone)
         make = _late_blocks if view.known_column or view.row_key else _line_blocks
         blocks += make(view, dialect, relation, schema)
-        said, columns = _features(view)
+        said, columns = _features(view, dialect)
         selected += [*columns, *(said if status else [])]
         joins.append(f"LEFT JOIN {quote(view.name + '_found')} ON moments.{ROW} = {quote(view.name + '_found')}.{ROW}")
     end = f", moments.{ROW} FROM" if features.expressions else " FROM"
@@ -334,7 +341,7 @@ def _with_expressions(text: str, features: FeatureSet, types: Mapping[str, str],
     names = ", ".join(_as_spark(quote(name)) if dialect == "spark" else quote(name) for name in (*own, *said, *(item.name for item in features.expressions)))
     return f"SELECT {names}\nFROM (\n{text}\n) AS found\nORDER BY {ROW}"
 
-
+# %% ../../nbs/lib/features/compile.ipynb #34fd7e09-2
 def _as_spark(relation: str) -> str:
     "Return a quoted name as Spark writes it."
     return "`" + relation[1:-1].replace('""', '"').replace("`", "``") + "`" if relation.startswith('"') else relation

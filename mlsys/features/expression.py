@@ -6,7 +6,7 @@
 __all__ = ['RESULT_TYPES', 'inputs', 'order_expressions', 'compile_expression', 'expression_types', 'compile_expressions',
            'expression_sql', 'derived_sql']
 
-# %% ../../nbs/lib/features/expression.ipynb #e8f61ad7
+# %% ../../nbs/lib/features/expression.ipynb #6638c247
 import math
 import operator
 import re
@@ -22,7 +22,7 @@ from ..core import ConfigError, explain, unknown_name
 from .formula import CHOICES, COMPARISONS, KINDS, PARTS, Formula, choices, columns_of, is_whole, parse_formula, settle_kinds
 from .view import Expression, FeatureView
 
-# %% ../../nbs/lib/features/expression.ipynb #f9588182
+# %% ../../nbs/lib/features/expression.ipynb #c02b68f5
 def _labelled(expression: Expression | str) -> tuple[Expression, str]:
     "Return an expression and what errors call it."
     expression = Expression("", expression) if isinstance(expression, str) else expression
@@ -36,7 +36,7 @@ def inputs(
     expression, label = _labelled(expression)
     return columns_of(parse_formula(expression.sql, label))
 
-# %% ../../nbs/lib/features/expression.ipynb #f743d013
+# %% ../../nbs/lib/features/expression.ipynb #49c77cc6
 def order_expressions(
     expressions: Iterable[Expression],  # in any order
     names: Iterable[str] | None = None,  # all other names there are: features and columns of the request; None does not check
@@ -64,7 +64,7 @@ def order_expressions(
                 stack += [(name, True), *((item, False) for item in reversed(needs[name]) if item in by_name)]
     return tuple(done.values())
 
-# %% ../../nbs/lib/features/expression.ipynb #fa4b62e3
+# %% ../../nbs/lib/features/expression.ipynb #9819fa3d
 _START = datetime(1970, 1, 1)
 _MICROSECOND, _DAY = timedelta(microseconds=1), 86_400_000_000
 
@@ -114,7 +114,7 @@ def _to_moment(value: Any) -> int | None:
         return value
     raise TypeError
 
-# %% ../../nbs/lib/features/expression.ipynb #a89fe2af
+# %% ../../nbs/lib/features/expression.ipynb #0f4f4062
 _READERS = {"number": _to_float, "bool": _to_flag, "text": _to_text, "time": _to_moment}
 _NATIVE = {"number": float, "bool": bool, "text": str, "time": int}
 
@@ -138,7 +138,7 @@ def _reader(node: Formula, label: str) -> Callable:
 
     return read
 
-# %% ../../nbs/lib/features/expression.ipynb #4bec7d90
+# %% ../../nbs/lib/features/expression.ipynb #243e7647
 def _divide(first: float, second: float) -> float | None:
     return first / second if second else None
 
@@ -195,7 +195,7 @@ def _round(digits: int) -> Callable:
         return _nearest_whole
     return (lambda value: _nearest_whole(value * scale) / scale) if digits > 0 else (lambda value: _nearest_whole(value / scale) * scale)
 
-# %% ../../nbs/lib/features/expression.ipynb #5e497a76
+# %% ../../nbs/lib/features/expression.ipynb #ce2554c4
 _NUMBER = " *([+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,2})?) *"
 _UPPER = {"ß": "ẞ"}
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
@@ -237,7 +237,7 @@ def _part_of(part: str) -> Callable:
         return lambda moment: float((moment // _DAY + 4) % 7)
     return lambda moment: float(getattr(_START + timedelta(days=moment // _DAY), part))
 
-# %% ../../nbs/lib/features/expression.ipynb #8d477ffe
+# %% ../../nbs/lib/features/expression.ipynb #d88da7fd
 def _unary(function: Callable) -> Callable:
     def make(inner: Callable) -> Callable:
         def run(row: Mapping) -> Any:
@@ -291,7 +291,7 @@ def _within(value: Callable, *options: Callable) -> Callable:
         return True if wanted in found else None if None in found else False
     return run
 
-# %% ../../nbs/lib/features/expression.ipynb #f0fe6c72
+# %% ../../nbs/lib/features/expression.ipynb #7ebfa62c
 def _case(*parts: Callable) -> Callable:
     pairs, default = list(zip(parts[:-1:2], parts[1::2], strict=True)), parts[-1]
 
@@ -347,7 +347,7 @@ _MAKERS = {
 _CONVERTERS = {("to_number", "text"): _parse_number, ("to_number", "bool"): float, ("to_bool", "text"): _parse_flag, ("to_bool", "number"): bool,
                ("to_text", "number"): _write_whole, ("to_text", "bool"): lambda value: "true" if value else "false"}
 
-# %% ../../nbs/lib/features/expression.ipynb #3444bb19
+# %% ../../nbs/lib/features/expression.ipynb #23a5f5e5
 def _closure(node: Formula, label: str) -> Callable:
     "Make the Python function of a settled formula."
     if node.op == "column":
@@ -411,7 +411,7 @@ def compile_expression(
 
     return evaluate
 
-# %% ../../nbs/lib/features/expression.ipynb #1e7badea
+# %% ../../nbs/lib/features/expression.ipynb #d5cc881c
 RESULT_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "bool": "BOOLEAN", "time": "TIMESTAMP"}
 
 
@@ -445,7 +445,7 @@ def compile_expressions(
 
     return evaluate
 
-# %% ../../nbs/lib/features/expression.ipynb #1c76a63a
+# %% ../../nbs/lib/features/expression.ipynb #ccb8dd57
 _NAN, _INFINITY = "CAST('NaN' AS DOUBLE)", "CAST('Infinity' AS DOUBLE)"
 _SQL_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "bool": "BOOLEAN", "time": "TIMESTAMP"}
 _INFIX = {"or": ("OR", 1), "and": ("AND", 2), "eq": ("=", 4), "ne": ("<>", 4), "lt": ("<", 4), "le": ("<=", 4), "gt": (">", 4), "ge": (">=", 4), "add": ("+", 6), "sub": ("-", 6),
@@ -471,7 +471,7 @@ def _column(node: Formula, spark: bool) -> str:
         return name if exact == "double" else f"CAST({name} AS DOUBLE)" if exact else f"TRY_CAST({name} AS DOUBLE)"
     if node.kind == "bool":
         return name if exact else f"TRY_CAST({name} AS BOOLEAN)"
-    return name if exact else f"CAST({name} AS {'STRING' if spark else 'VARCHAR'})"
+    return name if exact == "text" else f"CAST({name} AS {'STRING' if spark else 'VARCHAR'})"
 
 
 def _literal(node: Formula, spark: bool) -> str:
@@ -492,7 +492,7 @@ def _literal(node: Formula, spark: bool) -> str:
     shown = repr(value)
     return shown if "e" in shown else f"{shown}e0" if len(shown) > 16 else shown
 
-# %% ../../nbs/lib/features/expression.ipynb #8caf73c5
+# %% ../../nbs/lib/features/expression.ipynb #d9c60198
 def _may_be_nan(node: Formula, nulls_only: bool) -> bool:
     "Say whether a number can be NaN in an engine."
     if node.op == "column":
@@ -519,7 +519,7 @@ def _may_be_infinite(node: Formula) -> bool:
         return node.value is not None and not math.isfinite(node.value)
     return not (node.op in ("length", *PARTS) or node.exact in ("whole", "decimal") or (node.op == "to_number" and node.args[0].kind != "number"))
 
-# %% ../../nbs/lib/features/expression.ipynb #347c21c7
+# %% ../../nbs/lib/features/expression.ipynb #e737de53
 def _call(node: Formula, write: Callable, spark: bool) -> str:
     "Write a function, so that it gives NULL where an engine would raise."
     op, first = node.op, write(node.args[0], 0)
@@ -566,7 +566,7 @@ def _conversion(node: Formula, write: Callable, spark: bool) -> str:
         return f"CASE LOWER({first}) {' '.join(pairs)} END"
     return f"({write(inner, 5, True)} <> 0)" if kind == "number" else first
 
-# %% ../../nbs/lib/features/expression.ipynb #1ac943d4
+# %% ../../nbs/lib/features/expression.ipynb #dda4e271
 def _choice(node: Formula, write: Callable, spark: bool) -> str:
     "Write a function that returns one of its arguments."
     items = [write(arg, 0, True) for arg in node.args]
@@ -605,7 +605,7 @@ def _operation(node: Formula, write: Callable, spark: bool) -> tuple[str, int]:
         return _conversion(node, write, spark), _ATOM
     return _call(node, write, spark), 7 if op == "round" and node.value else _ATOM
 
-# %% ../../nbs/lib/features/expression.ipynb #a5cf771b
+# %% ../../nbs/lib/features/expression.ipynb #97093b97
 def _write(node: Formula, spark: bool, nulls_only: bool, label: str) -> Callable:
     "Make the function that writes formulas of one expression for one engine."
     def write(node: Formula, at_least: int, observed: bool = False) -> str:
@@ -646,11 +646,11 @@ def expression_sql(
     default = float(expression.default) if formula.kind == "number" else expression.default
     return f"COALESCE({text}, {_literal(Formula('literal', value=default, kind=formula.kind), spark)})"
 
-# %% ../../nbs/lib/features/expression.ipynb #5b9734e2
+# %% ../../nbs/lib/features/expression.ipynb #74f3c05b
 def derived_sql(
     view: FeatureView,  # a view
     relation: str,  # SQL that names its table
-    schema: Mapping[str, str],  # type by column of that table
+    schema: Mapping[str, str],  # type by column of that table; empty where not known
     dialect: str = "duckdb",  # duckdb or spark
 ) -> str:  # SQL of a table with the columns of `relation` and those that are derived; `relation` itself where there are none
     "Add the derived columns of a view to its table."
@@ -658,7 +658,7 @@ def derived_sql(
     clash = sorted(item.name for item in view.derived if item.name in schema)
     if clash:
         raise ConfigError(explain(where, clash, "names that the source does not have yet"))
-    for item in order_expressions(view.derived, schema):
+    for item in order_expressions(view.derived, schema or None):
         sql = expression_sql(item, dialect, known, may_be_time=True)
         known |= expression_types([item], known, may_be_time=True)
         text = f"(SELECT *, {sql} AS {_quoted(item.name, dialect == 'spark')} FROM {text})"

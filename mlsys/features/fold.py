@@ -9,7 +9,6 @@ __all__ = ['exact_partials', 'exact_sum', 'deviations', 'merge_deviations', 'Acc
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from .state import ELSEWHERE, EntityState, alive_rows, order_of
 

@@ -7,7 +7,7 @@ __all__ = ['KINDS', 'SIGNATURES', 'PARTS', 'COMPARISONS', 'CHOICES', 'CASTS', 'A
            'MOST_LEVELS', 'Formula', 'walk', 'parse_formula', 'depth', 'columns_of', 'type_of', 'choices', 'is_whole',
            'settle_kinds']
 
-# %% ../../nbs/lib/features/formula.ipynb #841bfcca
+# %% ../../nbs/lib/features/formula.ipynb #18e04b6d
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from typing import Any
 from ..core import ConfigError, explain, unknown_name
 from .view import duration
 
-# %% ../../nbs/lib/features/formula.ipynb #25a00e48
+# %% ../../nbs/lib/features/formula.ipynb #c3f5d570
 KINDS = {"number": "a number", "text": "a text", "bool": "a flag (true or false)", "time": "a time"}
 
 
@@ -30,7 +30,7 @@ class Formula:
     args: tuple = ()  # formulas it works on
     value: Any = None  # name of a column, value of a literal, digits of a rounding
     kind: str = ""  # number, text, bool, time; null for a bare NULL; "" while it is not settled
-    exact: str = ""  # of a column: double, single, whole, decimal, text, bool, timestamp, timestamptz, date; "" if nobody said
+    exact: str = ""  # of a column: double, single, whole, decimal, text, enum, bool, timestamp, timestamptz, date; "" if nobody said
     origin: Any = field(default=None, compare=False, repr=False)  # where it stands, for errors
 
     @property
@@ -49,7 +49,7 @@ def walk(
         yield node
         stack.extend(reversed(node.args))
 
-# %% ../../nbs/lib/features/formula.ipynb #42c7cd5e
+# %% ../../nbs/lib/features/formula.ipynb #d675b2ee
 SIGNATURES = {  # operation: (kind of its arguments, kind of its result)
     **dict.fromkeys(("add", "sub", "mul", "div", "mod", "power", "neg", "abs", "ln", "log2", "log10", "exp", "sqrt", "round", "floor", "ceil"), ("number", "number")),
     **dict.fromkeys(("and", "or", "not"), ("bool", "bool")),
@@ -80,7 +80,7 @@ _PLAIN = {  # class of sqlglot: (operation, where its arguments are)
     "Between": ("between", ("this", "low", "high")),
 }
 
-# %% ../../nbs/lib/features/formula.ipynb #265803e5
+# %% ../../nbs/lib/features/formula.ipynb #4e3fb512
 def _refuse(
     node: Any,  # sqlglot's expression
     label: str,  # which expression, for the error
@@ -116,7 +116,7 @@ def _moment(node: Any, label: str) -> Formula:
     whole = value - datetime(1970, 1, 1, tzinfo=UTC)
     return Formula("literal", value=(whole.days * 86_400 + whole.seconds) * 1_000_000 + whole.microseconds, kind="time", origin=node)
 
-# %% ../../nbs/lib/features/formula.ipynb #d71a8017
+# %% ../../nbs/lib/features/formula.ipynb #bfe6f499
 def _cast(node: Any, label: str) -> Formula:
     "Read a CAST. It never raises: what cannot be converted is empty."
     from sqlglot import exp
@@ -160,7 +160,7 @@ def _is(node: Any, label: str) -> Formula:
     wanted = inner if node.expression.this else Formula("not", (inner,), origin=node)
     return Formula("coalesce", (wanted, Formula("literal", value=False, kind="bool")), origin=node)
 
-
+# %% ../../nbs/lib/features/formula.ipynb #b4e0e933
 def _log(node: Any, label: str) -> Formula:
     "Read LOG2 and LOG10; LOG alone has another base in every engine."
     base = {"2": "log2", "10": "log10"}.get(node.this.name) if node.expression is not None else None
@@ -194,7 +194,7 @@ def _part(node: Any, label: str) -> Formula:
         raise ConfigError(unknown_name(f"{label}, part of a time", name.lower(), names))
     return Formula(names[name.lower()], (_translate(inner, label),), origin=node)
 
-# %% ../../nbs/lib/features/formula.ipynb #4148f3f0
+# %% ../../nbs/lib/features/formula.ipynb #dedb5e28
 _SPECIAL = {"Cast": _cast, "TryCast": _cast, "Case": _case, "If": _case, "Is": _is, "Log": _log, "Round": _round, "Extract": _part}
 
 
@@ -237,7 +237,7 @@ def _translate(node: Any, label: str) -> Formula:
         raise _refuse(node, label)
     return Formula(op, tuple(_translate(item, label) for item in inner), origin=node)
 
-# %% ../../nbs/lib/features/formula.ipynb #ec4ae17d
+# %% ../../nbs/lib/features/formula.ipynb #df565195
 def parse_formula(
     sql: str,  # one SQL expression, as DuckDB reads it
     label: str = "expression",  # which expression, for errors
@@ -264,7 +264,7 @@ def parse_formula(
         raise ConfigError(explain(label, text, f"at most {MOST_OPERATIONS} operations and {MOST_LEVELS} within each other", "Part it into several expressions."))
     return formula
 
-# %% ../../nbs/lib/features/formula.ipynb #4421e73d
+# %% ../../nbs/lib/features/formula.ipynb #34a6ee53
 def depth(
     formula: Formula,  # a tree
 ) -> int:  # 1 for a column
@@ -283,16 +283,17 @@ def columns_of(
     "Return the columns that an expression needs, each once, as they appear."
     return tuple(dict.fromkeys(node.value for node in walk(formula) if node.op == "column"))
 
-# %% ../../nbs/lib/features/formula.ipynb #1295dfc2
+# %% ../../nbs/lib/features/formula.ipynb #94251a62
 _TYPES = (  # pattern of a type's name in DuckDB, Spark, Arrow, NumPy or pandas; exact type; kind
     (r"double( precision)?|float64|number", "double", "number"),
     (r"float(16|32)?|real|half_?float", "single", "number"),
     (r"u?int\d*|integer|bigint|smallint|tinyint|hugeint|u(big|small|tiny|huge)int|u?integer|long|short|byte|whole", "whole", "number"),
     (r"(decimal|numeric)(\d*\(.*\))?", "decimal", "number"),
     (r"bool|boolean", "bool", "bool"),
-    (r"varchar(\(\d+\))?|text|str|string|large_string|object|char(\(\d+\))?|enum.*|dictionary.*|category", "text", "text"),
+    (r"varchar(\(\d+\))?|text|str|string(_view)?|large_string|object|char(\(\d+\))?", "text", "text"),
+    (r"enum.*|dictionary.*|category", "enum", "text"),
     (r"timestamptz|timestamp with time zone|timestamp_ltz|(datetime64|timestamp)\[\w+, ?.+\]", "timestamptz", "time"),
-    (r"timestamp(_us|_ntz)?|(datetime64|timestamp)\[us\]|datetime|time", "timestamp", "time"),
+    (r"timestamp(_us|_ntz)?|(datetime64|timestamp)\[us\]|datetime", "timestamp", "time"),
     (r"timestamp(_s|_ms|_ns)|(datetime64|timestamp)(\[\w+\])?|date(32|64)?(\[day\])?", "date", "time"),
 )
 
@@ -306,7 +307,7 @@ def type_of(
             return exact, kind
     return "", ""
 
-# %% ../../nbs/lib/features/formula.ipynb #18d6693f
+# %% ../../nbs/lib/features/formula.ipynb #f9bdc9ad
 def choices(
     formula: Formula,  # an operation of COMPARISONS or CHOICES
 ) -> tuple:
@@ -340,7 +341,7 @@ def _want(node: Formula, kind: str, kinds: dict[str, str], given: Mapping[str, s
     kinds[node.value] = kind
     return True
 
-
+# %% ../../nbs/lib/features/formula.ipynb #27016a75
 def _kinds(formula: Formula, given: Mapping[str, str]) -> dict[str, str]:
     "Find out the kind of every column from its use."
     kinds, nodes, news = dict(given), list(walk(formula)), True
@@ -359,7 +360,7 @@ def _kinds(formula: Formula, given: Mapping[str, str]) -> dict[str, str]:
     bare = [node.args[0].value for node in nodes if node.op == "to_text" and node.args[0].op == "column"]
     return dict.fromkeys(columns_of(formula), "number") | dict.fromkeys(bare, "text") | kinds
 
-# %% ../../nbs/lib/features/formula.ipynb #b66acd06
+# %% ../../nbs/lib/features/formula.ipynb #0b3505b6
 def is_whole(
     formula: Formula,  # a settled formula
 ) -> bool:
@@ -385,7 +386,7 @@ def _fit(node: Formula, kind: str, label: str, where: str) -> Formula:
              ("text", "number"): f"CAST({node.written} AS DOUBLE) reads numbers from texts.", ("number", "text"): f"CAST(CAST({node.written} AS INTEGER) AS TEXT) writes whole numbers."}
     raise ConfigError(explain(f"{label}, {where}", f"{node.written}, {KINDS[node.kind]}", KINDS[kind], cures.get((node.kind, kind), "")))
 
-
+# %% ../../nbs/lib/features/formula.ipynb #02d80524
 def _settled(node: Formula, args: tuple, label: str) -> Formula:
     "Check one operation whose arguments are settled."
     if node.op in (*COMPARISONS, *CHOICES):
@@ -409,6 +410,8 @@ def _settled(node: Formula, args: tuple, label: str) -> Formula:
     if node.op == "to_text" and args[0].kind == "number" and not is_whole(args[0]):
         raise ConfigError(explain(f"{label}, {node.written}", "a number that may have decimals", "a whole number, a text or a flag",
                                   f"Every engine writes decimals in its own way. CAST(CAST({args[0].written} AS INTEGER) AS TEXT) writes whole numbers."))
+    if node.op == "to_text" and args[0].op == "column" and args[0].exact == "whole":  # keys have more digits than a double
+        args = (replace(args[0], kind="text"),)
     return replace(node, args=args, kind=kind)
 
 

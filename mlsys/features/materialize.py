@@ -27,7 +27,7 @@ from .packing import VectorCodec, pack_both, unpack_state
 from .state import ELSEWHERE, EntityState, StatePlan
 from .store import Item, OnlineStore
 from .training import DuckEngine, FeatureWarning, check_source
-from .value import NEVER, from_micros, key_maker, to_micros
+from .value import from_micros, key_maker, to_micros
 from .view import Expression, FeatureSet, FeatureView, as_feature_set, duration
 
 # %% ../../nbs/lib/features/materialize.ipynb #e28d8f0d
@@ -82,7 +82,7 @@ class SourceRows:
         schema = engine.add(view.name, source, root)
         relation = derived_sql(view, quote(view.name), schema) if view.derive else quote(view.name)
         self.types = {**schema, **(expression_types(view.derived, schema, may_be_time=True) if view.derive else {})}
-        check_source(engine, view, self.types, {})
+        check_source(engine, view, schema, {})
         own = {column: kind_of_type(self.types[column], column) for column in view.columns}
         self.kinds = {column: self._settle(column, kind, (wanted or {}).get(column, kind), relation) for column, kind in own.items()}
         self.source_types = {column: kind for column, kind in self.types.items() if column in schema} if view.derive else {}
@@ -197,36 +197,41 @@ def _sliced(rows: SourceRows, plan: StatePlan, table: pa.Table, counts: pa.Table
 def late_sql(
     plan: StatePlan,  # of a view
     as_of: int,  # a moment, microseconds
-    over: str = "",  # the window of an entity, or nothing for a group
 ) -> str:
-    "Return SQL that is true for entities of which some row does not count yet, or that have expired."
-    expired = "" if plan.ttl is None else f" OR MAX(__event) {over} < {as_of - plan.ttl}"
-    return f"MAX(__moment) {over} > {as_of - plan.left}{expired}"
+    "Return SQL that is true for groups of rows of which some does not count yet, or that have expired."
+    return f"MAX(__moment) > {as_of - plan.left}" + ("" if plan.ttl is None else f" OR MAX(__event) < {as_of - plan.ttl}")
 
 
 def newest_rows(
     rows: SourceRows,  # of one view
     plan: StatePlan,  # of the view
     as_of: int,  # a moment, microseconds
-) -> Iterator[tuple[list[str], pa.Table]]:  # keys and newest rows, some at a time; without the entities for which `late_sql` is true
+    counts: dict[str, int],  # `late` is raised by the entities that are left out: those for which `late_sql` is true
+) -> Iterator[tuple[list[str], pa.Table]]:  # keys and newest rows, some at a time
     "Give the newest rows of entities of which all rows count, and which have not expired."
-    entity = ", ".join(map(quote, rows.entity))
-    order = ", ".join(["__event DESC", "__known DESC", *(f"{quote(name)} DESC NULLS LAST" for name in plan.columns)])
-    over = f"OVER (PARTITION BY {entity})"
-    sql = (f"SELECT *, COUNT(*) {over} AS __count, ROW_NUMBER() OVER (PARTITION BY {entity} ORDER BY {order}) AS __place, "
-           f"({late_sql(plan, as_of, over)}) AS __late FROM ({rows.sql}) AS plain")
-    count = rows.engine.run(f"SELECT COUNT(*) AS count FROM ({rows.sql}) AS rows").to_pylist()[0]["count"]
-    shares, name_of = -(-count // (4 * ROWS_AT_ONCE)), key_maker(len(rows.entity))
-
+    entity, columns = ", ".join(map(quote, rows.entity)), list(map(quote, plan.columns))
+    ranked = ", ".join(["__event := __event", "__known := __known", *(f"n{place} := {name} IS NOT NULL, v{place} := {name}" for place, name in enumerate(columns))])
+    taken = ", ".join(["__newest.__event AS __event", "__newest.__known AS __known", *(f"__newest.v{place} AS {name}" for place, name in enumerate(columns))])
+    sizes = rows.engine.run(f"SELECT COUNT(*) AS count, COUNT(DISTINCT ({entity})) AS entities FROM ({rows.sql}) AS rows").to_pylist()[0]
+    shares, name_of = -(-sizes["count"] // (4 * ROWS_AT_ONCE)), key_maker(len(rows.entity))
     for share in range(shares):
-        some = f" AND HASH({entity}) % {shares} = {share}" if shares > 1 else ""
-        table = rows.engine.run(f"SELECT * FROM ({sql}) AS ranked WHERE __place = 1 AND NOT __late{some}")
+        some = f" WHERE HASH({entity}) % {shares} = {share}" if shares > 1 else ""
+        grouped = f"SELECT {entity}, COUNT(*) AS __count, ({late_sql(plan, as_of)}) AS __late, MAX(STRUCT_PACK({ranked})) AS __newest FROM ({rows.sql}) AS plain{some} GROUP BY {entity}"
+        sql = f"SELECT {entity}, __count, __late, {taken} FROM ({grouped}) AS grouped"
+        if sizes["count"] == sizes["entities"]:  # a row for each: nothing to choose
+            sql = f"SELECT *, 1 AS __count, ({late_sql(plan, as_of).replace('MAX', '')}) AS __late FROM ({rows.sql}) AS plain{some}"
+        table = rows.engine.run(sql)
         parts = [_listed(table[name]) for name in rows.entity]
         keys = list(map(name_of, parts[0] if len(parts) == 1 else zip(*parts, strict=True)))
-        owned = [key is not None for key in keys]
-        yield (keys, table) if all(owned) else ([key for key in keys if key is not None], table.filter(pa.array(owned)))
+        late = table["__late"].to_pylist()
+        counts["late"] += sum(late)
+        usual = [key is not None and not is_late for key, is_late in zip(keys, late, strict=True)]
+        yield (keys, table) if all(usual) else ([key for key, is_usual in zip(keys, usual, strict=True) if is_usual], table.filter(pa.array(usual)))
 
 # %% ../../nbs/lib/features/materialize.ipynb #dce8394c
+_AT_ONCE = 20_000  # states that are made together
+
+
 def _grown(old: EntityState, new: EntityState, after: int) -> EntityState:
     "Put the rows of a new state into an old one, in place of those that did not count yet."
     old.keep([index for index, event in enumerate(old.events) if max(event, old.known_at(index)) <= after])
@@ -253,18 +258,21 @@ def _items(store: OnlineStore, plan: StatePlan, found: Iterator[tuple[str, Entit
         if len(waiting) == 1000:
             yield from (finished(key, state) for key, state in _joined(store, plan, waiting, after))
             waiting = []
-    yield from (finished(key, state) for key, state in _joined(store, plan, waiting, after or NEVER))
+    if waiting:
+        yield from (finished(key, state) for key, state in _joined(store, plan, waiting, after))
 
 
 def _fresh_items(store: OnlineStore, rows: SourceRows, plan: StatePlan, as_of: int, settled: int | None, counts: dict) -> Iterator[Item]:
     "Give all states anew, in the quickest way that the view allows."
-    only = ""
-    if not plan.spans and not plan.keyed:
+    only, is_plain = "", not plan.spans and not plan.keyed
+    if is_plain:
         only = late_sql(plan, as_of)
-        for keys, table in newest_rows(rows, plan, as_of):
+        for keys, table in newest_rows(rows, plan, as_of, counts):
             counts["rows"] += int(table["__count"].to_numpy().sum())
-            yield from newest_items(plan, keys, table, as_of)
-    yield from _items(store, plan, entity_rows(rows, plan, None, only), as_of, None, settled, counts)
+            for start in range(0, len(keys), _AT_ONCE):
+                yield from newest_items(plan, keys[start:start + _AT_ONCE], table.slice(start, _AT_ONCE), as_of)
+    if counts.pop("late") or not is_plain:
+        yield from _items(store, plan, entity_rows(rows, plan, None, only), as_of, None, settled, counts)
 
 
 def _joined(store: OnlineStore, plan: StatePlan, waiting: list[tuple[str, EntityState]], after: int) -> Iterator[tuple[str, EntityState]]:
@@ -294,7 +302,7 @@ def materialize(
     settled: str = "",  # with row_key: how long after it was known a fact may still be corrected, such as "90d"; "" for ever
     engine: DuckEngine | None = None,  # an engine with settings of its own, such as a memory limit
     root: Path | str = ".",  # what relative paths start from
-) -> pd.DataFrame:  # one row a view: how it was written (full, new rows, nothing), entities, rows, held
+) -> pd.DataFrame:  # one row a view: how it was written (full, new rows, nothing), entities and rows of the states that were written, rows held
     "Write the state of every entity, as known at a moment, into an online store."
     chosen, moment = as_feature_set(features), to_micros(as_of, argument="as_of")
     if moment is None:
@@ -325,11 +333,11 @@ def _write(engine: DuckEngine, view: FeatureView, store: OnlineStore, as_of: int
             return {"view": view.name, "written": "nothing", "entities": 0, "rows": 0, "held": entry["held"]}
         if before <= as_of and entry["past"] == old[0] and not rows.moved():
             how, after = "new rows", before
-    counts = {"rows": 0, "held": 0}
+    counts = {"rows": 0, "held": 0, "late": 0}
     facts = {"as_of": as_of, "all": whole, "past": past, "settled": settled}
     items = _fresh_items(store, rows, plan, as_of, settled, counts) if after is None else _items(store, plan, entity_rows(rows, plan, after), as_of, after, settled, counts)
     written = store.write_view(view.name, items,
-                               lambda: enter_view(plan, **facts, **counts), fresh=after is None)
+                               lambda: enter_view(plan, **facts, held=counts["held"]), fresh=after is None)
     if counts["held"]:
         warnings.warn(f"view {view.name}: {counts['held']:,} rows count only after {from_micros(as_of):%Y-%m-%d %H:%M} and are held until then", FeatureWarning, stacklevel=4)
     return {"view": view.name, "written": how, "entities": written, "rows": counts["rows"], "held": counts["held"]}

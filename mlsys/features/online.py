@@ -68,51 +68,64 @@ class ViewReader:
         self.plan = open_plan(store, view)
         self.codec = VectorCodec(self.plan)
         self.times = [position for position, kind in enumerate(self.plan.results) if kind == "time"]
-        self.is_plain = not (self.codec.texts or self.times)
+        self.decode = self._decoder()
 
     def read(
         self,
         keys: Sequence[str | None],  # of the entities; None for a null entity
         now: int,  # the moment asked about, microseconds
         strict: bool = True,  # False: where the store's present is later than `now`, its present is meant
-    ) -> tuple[list[Sequence], list[str]]:  # for each entity: the values of all features of the view, and its status
+    ) -> tuple[list[tuple], list[str]]:  # for each entity: the values of all features of the view, and its status
         "Return values and statuses."
         asked = [key for key in keys if key is not None] if None in keys else keys
         blobs = self.store.vectors(self.view.name, asked)
         if asked is not keys:
             found = iter(blobs)
             blobs = [None if key is None else next(found) for key in keys]
-        codec = self.codec
-        unpack, seed, first, words, is_plain = codec.layout.unpack_from, codec.seed, codec.first, codec.words, self.is_plain
-        size, defaults, values, status, old = codec.layout.size, self.plan.defaults, [], [], []
-        for blob in blobs:
-            if blob is None:
-                values.append(defaults)
-                status.append("unknown")
-                continue
-            fields = unpack(blob) if len(blob) >= size else None
-            if fields is None or crc32(blob[4:], seed) != fields[0]:
-                self._blame(blob)
-            if not fields[1] <= now < fields[2]:
-                old.append(len(values))
-            values.append(fields[first:] if is_plain and words == 1 and not fields[5] else self._values(fields, blob))
-            status.append(STATUSES[fields[4]])
+        values, status, old = self.decode(blobs, now)
         if old:
             self._renew(keys, blobs, old, now, strict, values, status)
         if asked is not keys:
             status = ["null_entity" if key is None else said for key, said in zip(keys, status, strict=True)]
         return values, status
 
-    def _values(self, fields: tuple, blob: bytes) -> list:
+    def _decoder(self) -> Callable[[list[bytes | None], int], tuple[list[tuple], list[str], list[int]]]:
+        "Return the function that takes vectors apart, with all that it needs at hand."
+        codec, defaults, blame, slow, names = self.codec, self.plan.defaults, self._blame, self._values, STATUSES
+        unpack, size, seed, first = codec.layout.unpack_from, codec.layout.size, codec.seed, codec.first
+        is_plain = codec.words == 1 and not (codec.texts or self.times)
+
+        def decode(blobs: list[bytes | None], now: int) -> tuple[list[tuple], list[str], list[int]]:
+            "Return values, statuses, and which vectors hold no longer."
+            values, status, old = [], [], []
+            for blob in blobs:
+                if blob is None:
+                    values.append(defaults)
+                    status.append("unknown")
+                    continue
+                if len(blob) < size:
+                    blame(blob)
+                fields = unpack(blob)
+                if crc32(blob[4:], seed) != fields[0]:
+                    blame(blob)
+                if not fields[1] <= now < fields[2]:
+                    old.append(len(values))
+                values.append(fields[first:] if is_plain and not fields[5] else slow(fields, blob))
+                status.append(names[fields[4]])
+            return values, status, old
+
+        return decode
+
+    def _values(self, fields: tuple, blob: bytes) -> tuple:
         "Return values of which some are missing, texts or times."
         return self._shown(self.codec.values(fields, blob))
 
-    def _shown(self, values: list) -> list:
+    def _shown(self, values: list) -> tuple:
         "Return times as datetimes."
         for position in self.times:
             if values[position] is not None:
                 values[position] = from_micros(values[position])
-        return values
+        return tuple(values)
 
     def _blame(self, blob: bytes) -> None:
         "Say whether a vector is damaged or of another definition."
@@ -162,9 +175,9 @@ def needed(
             request[name] = None
     return list(views.values()), list(expressions.values()), list(request)
 
-
-class OnlineReader:
-    "Read the same features for many requests."
+# %% ../../nbs/lib/features/online.ipynb #e3bde73e
+class _Request:
+    "What is asked for again and again, found out once."
 
     def __init__(
         self,
@@ -185,20 +198,23 @@ class OnlineReader:
         self.makers = [(view.entity, key_maker(len(view.entity))) for view in self.views]
         self.readers: list[ViewReader] | None = None
         self.compute: Callable | None = None
+        self.reason: StoreUnreachable | None = None
         self._prepare()
 
     def _prepare(self) -> None:
         "Find out what the store knows of the views; with a fallback, again later if it does not answer."
         try:
             readers = [ViewReader(self.store, view, self.refresh) for view in self.views]
-        except StoreUnreachable:
+        except StoreUnreachable as error:
             if not self.fallback:
                 raise
+            self.reason = error
             return
         types = {name: _TYPE_NAMES[kind] for reader in readers for name, kind in zip(reader.plan.names, reader.plan.results, strict=True)}
         self.compute = compile_expressions(self.expressions, types) if self.expressions else None
         places = {name: place for place, name in enumerate(name for reader in readers for name in reader.plan.names)}
         self.is_whole = not self.expressions and len(readers) == 1 and self.names == readers[0].plan.names
+        self.is_bare = len(readers) == 1 and len(readers[0].view.entity) == 1 and not self.request
         chosen = [places.get(name) for name in self.names]
         self.pick = itemgetter(*chosen) if len(chosen) > 1 and None not in chosen else (lambda row: tuple([row[place] for place in chosen]))
         self.readers = readers
@@ -213,9 +229,11 @@ class OnlineReader:
 
     def _keys(self, rows: list) -> list[list[str | None]]:
         "Return the keys of entities, for each view."
-        if rows and not isinstance(rows[0], Mapping):
-            lists = {columns for columns, _ in self.makers}
-            if len(lists) > 1 or self.request:
+        if rows and type(rows[0]) is not dict and not isinstance(rows[0], Mapping):
+            if self.readers is not None and self.is_bare:
+                name_of = self.makers[0][1]
+                return [[f"{entity}" if type(entity) is int else name_of(entity) for entity in rows]]
+            if len({columns for columns, _ in self.makers}) > 1 or self.request:
                 raise ConfigError(explain("entities", rows[0], f"mappings (or a table) with {', '.join([*self.entity, *self.request])}"))
             keys = [self.makers[0][1](entity) for entity in rows] if self.makers else []
             return [keys] * len(self.makers)
@@ -224,27 +242,32 @@ class OnlineReader:
         except KeyError as error:
             raise ConfigError(unknown_name("entities, column", str(error.args[0]), rows[0])) from None
 
+# %% ../../nbs/lib/features/online.ipynb #74c50a67
+class OnlineReader(_Request):
+    "Read the same features for many requests."
+
     def read(
         self,
         entities: Any,  # one entity or many: values (tuples for several columns), mappings by column, or a table
         now: Any = None,  # the moment asked about: microseconds, a datetime or an ISO text; None is the present
     ) -> OnlineFeatures:
         "Return features in the order of the entities."
-        rows = self._rows(entities)
+        rows = entities if type(entities) is list else self._rows(entities)
         keys = self._keys(rows)
         moment = time.time_ns() // 1000 if now is None else to_micros(now, argument="now")
         try:
             if self.readers is None:
                 self._prepare()
             if self.readers is None:
-                raise StoreUnreachable("the online store does not answer")
+                raise self.reason
+            if self.is_whole:
+                values, status = self.readers[0].read(keys[0], moment, now is not None)
+                return OnlineFeatures(self.names, values, {self.views[0].name: status})
             found = [reader.read(some, moment, now is not None) for reader, some in zip(self.readers, keys, strict=True)]
         except StoreUnreachable as error:
             if not self.fallback:
                 raise
             return self._fall_back(rows, error)
-        if self.is_whole:
-            return OnlineFeatures(self.names, [tuple(value) for value in found[0][0]], {self.views[0].name: found[0][1]})
         return self._joined(rows, [values for values, _ in found], {view.name: status for view, (_, status) in zip(self.views, found, strict=True)})
 
     def _joined(self, rows: list, parts: list[list], status: dict[str, list[str]]) -> OnlineFeatures:
@@ -268,7 +291,7 @@ class OnlineReader:
         defaults = {part["name"]: part["default"] for view in self.features.views for part in view.parts()} | {item.name: item.default for item in self.features.expressions}
         return OnlineFeatures(self.names, [tuple([defaults[name] for name in self.names])] * len(rows), {view.name: ["fallback"] * len(rows) for view in self.views})
 
-
+# %% ../../nbs/lib/features/online.ipynb #788efa41
 def get_online(
     store: OnlineStore,  # where the features lie
     features: FeatureSet | FeatureView | Sequence[FeatureView | Expression],  # their definitions

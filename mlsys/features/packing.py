@@ -15,7 +15,7 @@ from typing import Any
 from zlib import crc32
 
 from ..core import explain
-from .fold import Accumulator, Folded
+from .fold import Folded
 from .reading import STATUSES, Reading, read
 from .state import EntityState, StatePlan
 from .store import StoreError
@@ -165,7 +165,7 @@ def _sorted(values: set) -> list:
     "Return different values in an order of their own, so that equal states have equal bytes."
     return sorted(values)
 
-
+# %% ../../nbs/lib/features/packing.ipynb #8bd7eb4c
 def unpack_state(
     plan: StatePlan,  # of the view
     blob: bytes,  # as `pack_state` gave it

@@ -9,7 +9,9 @@ __all__ = ['pauses', 'shown', 'RedisStore']
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -148,8 +150,8 @@ class _Reading(_Client):
         self.call(self.client.ping)
 
 # %% ../../nbs/lib/features/redis.ipynb #1e5b5fe8
-class RedisStore(_Reading):
-    "An online store on a Redis server."
+class _Transactions(_Reading):
+    "All or nothing."
 
     def _watched(
         self,
@@ -183,8 +185,17 @@ class RedisStore(_Reading):
     def _put(self, pipe: Any, view: str, items: Sequence[Item], end: str = "") -> None:
         "Add the commands that write items."
         for letter, place in (("v", 1), ("s", 2)):
-            flat = [part for item in items for part in (item[0], item[place])]
+            flat = list(chain.from_iterable(map(itemgetter(0, place), items)))
             pipe.execute_command("HSET", self.key(letter, view) + end, *flat)
+
+    def _unwatched(self, fill: Callable[[Any], None]) -> None:
+        with self.client.pipeline(transaction=True) as pipe:
+            fill(pipe)
+            pipe.execute()
+
+# %% ../../nbs/lib/features/redis.ipynb #a8f1227f
+class RedisStore(_Transactions):
+    "An online store on a Redis server."
 
     def write(self, batch: Mapping[str, Iterable[Item]], notes: Mapping[str, str] | None = None, expected: Mapping[str, str | None] | None = None) -> None:
         "Write vectors, states and notes, all or nothing; StoreConflict if a note is not as expected."
@@ -204,9 +215,10 @@ class RedisStore(_Reading):
         else:
             self.call(self._unwatched, fill)
 
-    def _unwatched(self, fill: Callable[[Any], None]) -> None:
-        with self.client.pipeline(transaction=True) as pipe:
-            fill(pipe)
+    def _send(self, view: str, items: Sequence[Item], end: str) -> None:
+        "Write items in one round trip, beside what readers see."
+        with self.client.pipeline(transaction=False) as pipe:
+            self._put(pipe, view, items, end)
             pipe.execute()
 
     def write_view(self, view: str, items: Iterable[Item], notes: Callable[[], Mapping[str, str]] | None = None, fresh: bool = False) -> int:
@@ -216,9 +228,15 @@ class RedisStore(_Reading):
         for letter in "vs":
             if fresh or not self.call(lambda: self.client.copy(self.key(letter, view), self.key(letter, view) + new, replace=True)):  # noqa: B023
                 self.call(self.client.unlink, self.key(letter, view) + new)
-        while some := list(islice(stream, _BATCH)):
-            self.call(self._unwatched, lambda pipe: self._put(pipe, view, some, new))  # noqa: B023
-            count += len(some)
+        with ThreadPoolExecutor(1) as sender:  # while the server takes one batch, the next is made
+            sent = None
+            while some := list(islice(stream, _BATCH)):
+                if sent is not None:
+                    sent.result()
+                sent = sender.submit(self.call, self._send, view, some, new)
+                count += len(some)
+            if sent is not None:
+                sent.result()
 
         def expect(pipe: Any) -> None:
             if pipe.get(self.key("w", view)) != before:

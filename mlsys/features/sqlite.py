@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from operator import itemgetter
 from pathlib import Path
 
 from ..core import ConfigError, explain
@@ -60,8 +59,8 @@ def explained(
         raise _damaged(path, str(error)) from None
 
 # %% ../../nbs/lib/features/sqlite.ipynb #ad70dd13
-def _table(letter: str, view: str) -> str:
-    return '"' + f"{letter}:{view}".replace('"', '""') + '"'
+def _table(view: str) -> str:
+    return '"' + f"view:{view}".replace('"', '""') + '"'
 
 
 _PLACEHOLDERS = [", ".join("?" * count) for count in range(_PARAMETERS + 1)]
@@ -90,6 +89,7 @@ class _Base(OnlineStore):
             self.writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self.reader = self._connect(timeout)
         self.known_views: set[str] = set()
+        self.statements: dict[tuple[str, str], tuple[str, str]] = {}
 
     def _connect(self, timeout: float) -> sqlite3.Connection:
         "Open the file."
@@ -133,17 +133,19 @@ class _Base(OnlineStore):
 class _Reading(_Base):
     "What readers call."
 
-    def _fetch(self, letter: str, column: str, view: str, keys: Sequence[str]) -> list[bytes | None]:
+    def _fetch(self, column: str, view: str, keys: Sequence[str]) -> list[bytes | None]:
         "Return a column of a table by key."
-        start = f"SELECT key, {column} FROM {_table(letter, view)} WHERE key IN ("
+        texts = self.statements.get((column, view))
+        if texts is None:
+            texts = self.statements[column, view] = (f"SELECT {column} FROM {_table(view)} WHERE key = ?", f"SELECT key, {column} FROM {_table(view)} WHERE key IN (")
         found: dict[str, bytes] = {}
         try:
             if len(keys) == 1:
-                row = self.reader.execute(f"SELECT {column} FROM {_table(letter, view)} WHERE key = ?", keys).fetchone()
+                row = self.reader.execute(texts[0], keys).fetchone()
                 return [None if row is None else row[0]]
             for first in range(0, len(keys), _PARAMETERS):
                 some = keys[first:first + _PARAMETERS]
-                found.update(self.reader.execute(f"{start}{_PLACEHOLDERS[len(some)]})", some).fetchall())
+                found.update(self.reader.execute(f"{texts[1]}{_PLACEHOLDERS[len(some)]})", some).fetchall())
         except sqlite3.OperationalError as error:
             if str(error).startswith("no such table"):
                 return [None] * len(keys)
@@ -152,15 +154,15 @@ class _Reading(_Base):
         except sqlite3.DatabaseError:
             with explained(self.path):
                 raise
-        return [found.get(key) for key in keys]
+        return list(map(found.get, keys))
 
     def vectors(self, view: str, keys: Sequence[str]) -> list[bytes | None]:
         "Return the vectors of entities, in the order of their keys; None where there is none."
-        return self._fetch("v", "vector", view, keys)
+        return self._fetch("vector", view, keys)
 
     def states(self, view: str, keys: Sequence[str]) -> list[bytes | None]:
         "Return the states of entities, in the order of their keys; None where there is none."
-        return self._fetch("s", "state", view, keys)
+        return self._fetch("state", view, keys)
 
     def notes(self, names: Sequence[str]) -> list[str | None]:
         "Return texts by their names; None where there is none."
@@ -172,14 +174,14 @@ class _Reading(_Base):
         "Return the keys of all entities of a view."
         if self.count(view):
             with explained(self.path):
-                for (key,) in self.reader.execute(f"SELECT key FROM {_table('v', view)} ORDER BY key"):
+                for (key,) in self.reader.execute(f"SELECT key FROM {_table(view)} ORDER BY key"):
                     yield key
 
     def count(self, view: str) -> int:
         "Return how many entities a view has."
         with explained(self.path):
-            exists = self.reader.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (f"v:{view}",)).fetchone()
-            return self.reader.execute(f"SELECT count(*) FROM {_table('v', view)}").fetchone()[0] if exists else 0
+            exists = self.reader.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (f"view:{view}",)).fetchone()
+            return self.reader.execute(f"SELECT count(*) FROM {_table(view)}").fetchone()[0] if exists else 0
 
     def check(self) -> None:
         "Read the whole file and raise StoreError if it is damaged."
@@ -193,12 +195,11 @@ class _Reading(_Base):
 class SqliteStore(_Reading):
     "An online store in one SQLite file."
 
-    def _make(self, connection: sqlite3.Connection, view: str, end: str = "") -> None:
-        "Make the tables of a view, if there are none."
-        if f"{view}{end}" not in self.known_views:
-            connection.execute(f"CREATE TABLE IF NOT EXISTS {_table('v', view + end)} (key TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID")
-            connection.execute(f"CREATE TABLE IF NOT EXISTS {_table('s', view + end)} (key TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID")
-            self.known_views.add(f"{view}{end}")
+    def _make(self, connection: sqlite3.Connection, view: str) -> None:
+        "Make the table of a view, if there is none."
+        if view not in self.known_views:
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {_table(view)} (key TEXT PRIMARY KEY, vector BLOB NOT NULL, state BLOB NOT NULL) WITHOUT ROWID")
+            self.known_views.add(view)
 
     def _note(self, connection: sqlite3.Connection, notes: Mapping[str, str] | None) -> None:
         connection.executemany('INSERT OR REPLACE INTO "notes" VALUES (?, ?)', (notes or {}).items())
@@ -206,10 +207,8 @@ class SqliteStore(_Reading):
     def _put(self, connection: sqlite3.Connection, view: str, items: Iterable[Item]) -> int:
         "Write items, some thousand at a time."
         count, stream = 0, iter(items)
-        put = [f"INSERT OR REPLACE INTO {_table(letter, view)} VALUES (?, ?)" for letter in "vs"]
-        while batch := _some(stream, 5000):
-            connection.executemany(put[0], map(itemgetter(0, 1), batch))
-            connection.executemany(put[1], map(itemgetter(0, 2), batch))
+        while batch := list(islice(stream, 5000)):
+            connection.executemany(f"INSERT OR REPLACE INTO {_table(view)} VALUES (?, ?, ?)", batch)
             count += len(batch)
         return count
 
@@ -229,12 +228,13 @@ class SqliteStore(_Reading):
         "Write very many entities of one view, all or nothing; readers see the old ones until the end."
         with self.transaction() as connection:
             if fresh:
-                for letter in "vs":
-                    connection.execute(f"DROP TABLE IF EXISTS {_table(letter, view)}")
+                connection.execute(f"DROP TABLE IF EXISTS {_table(view)}")
                 self.known_views.discard(view)
             self._make(connection, view)
             count = self._put(connection, view, items)
             self._note(connection, notes and notes())
+        with self.lock, explained(self.path):  # so that readers need not look into a long log
+            self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return count
 
     def refresh(self, view: str, changes: Iterable[tuple[str, bytes, bytes]]) -> None:
@@ -245,7 +245,7 @@ class SqliteStore(_Reading):
         try:
             self.writer.execute("PRAGMA busy_timeout = 0")
             with self.transaction() as connection:
-                connection.executemany(f"UPDATE {_table('v', view)} SET vector = ? WHERE key = ? AND vector = ?", rows)
+                connection.executemany(f"UPDATE {_table(view)} SET vector = ? WHERE key = ? AND vector = ?", rows)
         except StoreUnreachable:
             pass
         finally:
@@ -255,11 +255,5 @@ class SqliteStore(_Reading):
     def drop(self, view: str) -> None:
         "Forget a view."
         with self.transaction() as connection:
-            for letter in "vs":
-                connection.execute(f"DROP TABLE IF EXISTS {_table(letter, view)}")
+            connection.execute(f"DROP TABLE IF EXISTS {_table(view)}")
             self.known_views.discard(view)
-
-
-def _some(stream: Iterator[Item], count: int) -> list[Item]:
-    "Return the next items, as many as there are, `count` at most."
-    return list(islice(stream, count))

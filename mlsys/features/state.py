@@ -91,7 +91,7 @@ def order_of(
     "Return what decides between rows of one moment: the one known last, then the larger values, an empty one being smallest."
     return (known, *((value is not None, value) for value in values))
 
-
+# %% ../../nbs/lib/features/state.ipynb #bb55a2ca
 class EntityState:
     "The rows of one entity in one view."
 

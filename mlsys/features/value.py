@@ -10,7 +10,7 @@ __all__ = ['FOREVER', 'NEVER', 'KINDS', 'is_missing', 'to_micros', 'from_micros'
 import math
 import numbers
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,7 +20,7 @@ from ..core import ConfigError, explain
 # %% ../../nbs/lib/features/value.ipynb #2e1fe337
 FOREVER = 2**63 - 1  # a moment that never comes
 NEVER = -(2**63)  # a moment before all others
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -61,7 +61,7 @@ def to_micros(
         raise ConfigError(explain(argument, value, "microseconds since 1970, a datetime or an ISO text"))
     value = value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
     if value.tzinfo is None:
-        value = value.replace(tzinfo=ZoneInfo(zone) if zone else timezone.utc)
+        value = value.replace(tzinfo=ZoneInfo(zone) if zone else UTC)
     return (value - _EPOCH) // _MICROSECOND
 
 

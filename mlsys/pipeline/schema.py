@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RUNGS', 'GROUPS', 'between', 'one_of', 'DataConfig', 'ObjectiveConfig', 'LabelsConfig', 'SplitConfig', 'AuditConfig',
-           'FeaturesConfig', 'ModelConfig', 'FairnessConfig', 'PrivacyConfig', 'ProfileConfig', 'objective_faults',
-           'features_faults', 'check_config']
+           'FeaturesConfig', 'ModelConfig', 'FairnessConfig', 'PrivacyConfig', 'EngineConfig', 'ProfileConfig',
+           'objective_faults', 'features_faults', 'check_config']
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell2
 from collections.abc import Mapping
@@ -195,6 +195,17 @@ class PrivacyConfig:
 
 
 @dataclass(kw_only=True)
+class EngineConfig:
+    "What computes features."
+
+    name: str = one_of("duckdb", "spark")
+    memory_limit: str
+    threads: int = between(0, 4096)
+    master: str
+    settings: "list[str]"
+
+
+@dataclass(kw_only=True)
 class ProfileConfig:
     "How much of everything: rows and bootstrap draws."
 
@@ -203,7 +214,7 @@ class ProfileConfig:
     n_bootstrap: int = between(20, 100_000)
     latency_rows: int = between(10, 100_000)
 
-
+# %% ../../nbs/lib/pipeline/schema.ipynb #cell8-1
 GROUPS = {
     "data": DataConfig,
     "objective": ObjectiveConfig,
@@ -214,6 +225,7 @@ GROUPS = {
     "model": ModelConfig,
     "fairness": FairnessConfig,
     "privacy": PrivacyConfig,
+    "engine": EngineConfig,
     "profile": ProfileConfig,
 }
 

@@ -85,11 +85,12 @@ def test_a_finding_stops_the_stage_with_its_evidence_kept(project):
     shutil.copy(REPO / "nbs" / "stages" / "audit.ipynb", project.root / "nbs" / "stages" / "audit.ipynb")
     table = leaky().assign(row_id=range(900), left=lambda rows: rows["left"].astype("int8"))
     roles = Roles("left", "true", "false", numeric=["months", "refund"])
-    for folder in ("prepare", "label", "split"):
+    for folder in ("prepare", "featurize", "split"):
         (project.root / "artifacts" / folder).mkdir(parents=True)
-    for folder in ("prepare", "label"):
-        table.to_parquet(project.root / "artifacts" / folder / "table.parquet", index=False)
-    roles.save(project.root / "artifacts" / "label" / "roles.json")
+    table.to_parquet(project.root / "artifacts" / "prepare" / "table.parquet", index=False)
+    roles.save(project.root / "artifacts" / "featurize" / "roles.json")
+    table[["row_id"]].to_parquet(project.root / "artifacts" / "featurize" / "proof.parquet", index=False)
+    (project.root / "artifacts" / "featurize" / "known.txt").write_text("")
     for name, rows in (("train", table[:500]), ("validation", table[500:600]), ("test", table[600:])):
         rows.to_parquet(project.root / "artifacts" / "split" / f"{name}.parquet", index=False)
     done = project.run("run", "audit")

@@ -171,9 +171,9 @@ def test_every_file_of_the_project_loads(repo):
     from mlsys.pipeline.config import compose
 
     for path in sorted((repo / "conf" / "features").glob("*.yaml")):
-        composed = compose([f"features={path.stem}"], repo)["features"]
-        assert load_features(path) == load_features(composed)
-        assert yaml.safe_load(path.read_text())["name"] == path.stem
+        composed = load_features(compose([f"features={path.stem}"], repo)["features"])
+        if "defaults" not in yaml.safe_load(path.read_text()):  # a file that only points at another is Hydra's to read
+            assert load_features(path) == composed and composed.name == path.stem
 
 
 @pytest.mark.parametrize(

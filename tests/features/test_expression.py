@@ -218,6 +218,7 @@ SETTLED = [  # expression, row, value
     ("FLOOR(a)", {"a": 1e30}, 1e30),
     ("CAST(CAST(a AS INTEGER) AS TEXT)", {"a": 1e19}, None),
     ("CAST(n AS TEXT)", {"n": 7}, "7"),
+    ("CAST(n AS TEXT)", {"n": 2**63 - 1}, "9223372036854775807"),
     ("CAST(s AS DOUBLE)", {"s": "1_000"}, None),
     ("CAST(s AS DOUBLE)", {"s": "3\n"}, None),
     ("CAST(s AS DOUBLE)", {"s": " +.5e1 "}, 5.0),
@@ -482,3 +483,20 @@ def test_derived_columns_must_be_new_and_made_of_what_is_there():
     with pytest.raises(ConfigError, match="expression late, column: received 'days'.*Did you mean day"):
         derived_sql(VIEW, "loans", {"day": "DOUBLE", "v": "TIMESTAMP"})
     assert derived_sql(FeatureView("loans", "k", "v", [Column("a")]), "loans", {}) == "loans"
+
+
+def test_categories_are_texts():
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.register("given", pd.DataFrame({"c": pd.Categorical(["a", None, "B"])}))
+    types = {"c": dict((name, kind) for name, kind, *_ in connection.execute("DESCRIBE given").fetchall())["c"]}
+    sql = expression_sql("COALESCE(UPPER(c), 'none') || LEAST(c, 'b')", types=types)
+    assert connection.execute(f"SELECT {sql} FROM given").fetchall() == [("Aa",), ("noneb",), ("BB",)]
+
+
+@pytest.mark.parametrize("name", ["INTEGER[]", "STRUCT(a INTEGER)", "TIME", "INTERVAL", "BLOB", "MAP(VARCHAR, INTEGER)", "UUID", "binary"])
+def test_types_without_a_use_are_refused_only_where_they_are_used(name):
+    with pytest.raises(ConfigError, match="column odd: received"):
+        expression_sql("a + odd", types={"odd": name, "a": "DOUBLE"})
+    assert expression_sql("a + 1", types={"odd": name, "a": "DOUBLE"})

@@ -72,6 +72,14 @@ def test_the_sql_of_spark_is_in_its_words(declared):
         call("sql", "--file", declared, "--dialect", "sparc")
 
 
+def test_the_sql_needs_no_data(write, tmp_path, monkeypatch):
+    """Where the sources are not at hand, columns of unknown type are cast."""
+    monkeypatch.chdir(tmp_path)
+    text = TEXT.replace("event_time: at", 'event_time: at\n    known: seen\n    derive: ["seen = at + INTERVAL 1 DAY", "big = amount > 3"]')
+    shown = call("sql", "--file", str(write(text, "orders.yaml")))
+    assert 'TRY_CAST("amount" AS DOUBLE)' in shown and "INTERVAL" in shown
+
+
 def test_the_project_that_declares_none_says_how(repo, monkeypatch):
     monkeypatch.chdir(repo)
     from mlsys.pipeline.config import load_params

@@ -3,7 +3,8 @@
 import math
 import threading
 import warnings
-from datetime import datetime, timezone
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,9 @@ from worlds import DAY, START, worlds
 
 from mlsys.core import ConfigError
 from mlsys.features.entry import view_entry
-from mlsys.features.materialize import materialize
+from mlsys.features.materialize import SourceRows, _fresh_items, _items, entity_rows, materialize
 from mlsys.features.online import OnlineReader, get_online
+from mlsys.features.state import StatePlan
 from mlsys.features.store import StoreError, StoreUnreachable, open_store
 from mlsys.features.training import DuckEngine, FeatureWarning
 from mlsys.features.view import Aggregate, Column, Expression, FeatureSet, FeatureView
@@ -136,7 +138,7 @@ def served(tmp_path):
 
 def test_values_come_in_the_order_asked_for_and_in_their_types(served):
     found = get_online(served, VISITS, [8, 7, 9, 7, None], ["count_1d", "open_since", "weather"], NOON)
-    since = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    since = datetime(2020, 1, 1, tzinfo=UTC)
     assert found.values == [(1, None, None), (1, since, "rain"), (0, None, None), (1, since, "rain"), (0, None, None)]
     assert found.status == {"visits": ["known", "known", "unknown", "known", "null_entity"]}
     assert found.frame()["visits__status"].tolist() == found.status["visits"] and len(found) == 5
@@ -294,7 +296,7 @@ def test_many_threads_may_share_a_reader(served):
     def ask():
         try:
             failed.extend(1 for _ in range(200) if reader.read([7, 8, 9], NOON).values != wanted)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             failed.append(error)
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
@@ -303,3 +305,30 @@ def test_many_threads_may_share_a_reader(served):
     for thread in threads:
         thread.join(60)
     assert failed == []
+
+
+def test_many_states_at_a_time_are_the_same_bytes_as_one_by_one(duck):
+    chance, count = np.random.default_rng(0), 3000
+    gone = chance.random((count, 5)) < 0.2
+    table = pd.DataFrame(
+        {
+            "who": chance.integers(0, 900, count),
+            "part": chance.choice(["a", "b|", "ü"], count),
+            "at": pd.Timestamp("2024-01-01") + pd.to_timedelta(chance.integers(0, 40, count), "D"),
+            "number": np.where(gone[:, 0], np.nan, chance.normal(size=count)),
+            "whole": pd.array(np.where(gone[:, 1], None, chance.integers(-5, 5, count)), dtype="Int64"),
+            "word": np.where(gone[:, 2], None, chance.choice(["", "x", "größer"], count)),
+            "flag": pd.array(np.where(gone[:, 3], None, chance.random(count) < 0.5), dtype="boolean"),
+            "when": pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(chance.integers(0, 99, count), "h")).where(~gone[:, 4]),
+        }
+    )
+    columns = [Column(name, default=value) for name, value in {"number": None, "whole": 7, "word": "none", "flag": None, "when": None}.items()]
+    as_of = int(pd.Timestamp("2024-02-05", tz="UTC").value // 1000)
+    for rules in ({}, {"ttl": "10d"}, {"known": "2 days", "closed": "left"}):
+        for rows_of in (table, table.drop_duplicates(["who", "part"])):
+            view = FeatureView("newest", ("who", "part"), "at", [*columns, Column("word", name="again")], **rules)
+            rows = SourceRows(duck, view, rows_of, Path("."))
+            plan, quick, slow = StatePlan(view, rows.kinds), {"rows": 0, "held": 0, "late": 0}, {"rows": 0, "held": 0}
+            found = sorted(_fresh_items(None, rows, plan, as_of, None, quick))
+            assert found == sorted(_items(None, plan, entity_rows(rows, plan), as_of, None, None, slow))
+            assert len(found) > 1000 and quick == slow

@@ -291,16 +291,23 @@ def test_the_time_is_noted_apart_from_the_outputs(project):
 
 def test_two_runs_of_a_stage_wait_for_each_other(project):
     """A killed `dvc repro` leaves its stage running; the next run must not mix files with it."""
-    project.notebook(
-        "stage.output('a.txt').write_text('a'); open('begun', 'w').close()", "import time\ntime.sleep(2)", "stage.output('b.txt').write_text('b')"
-    )
-    first = subprocess.Popen([BIN / "mlsys", "run", "tiny"], cwd=project.root, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (project.root / "begun").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    second = project.run("run", "tiny")
-    assert first.wait(timeout=60) == 0 and second.returncode == 0
-    assert "waiting for another run" in second.stderr
+    wait = "import time, pathlib\nfor _ in range(1200):\n    time.sleep(0 if pathlib.Path('go').exists() else 0.05)"
+    project.notebook("stage.output('a.txt').write_text('a'); open('begun', 'w').close()", wait, "stage.output('b.txt').write_text('b')")
+
+    def until(is_true):
+        deadline = time.monotonic() + 60
+        while not is_true() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    said = project.root / "said.txt"
+    with open(said, "w") as words:
+        first = subprocess.Popen([BIN / "mlsys", "run", "tiny"], cwd=project.root, stdout=subprocess.DEVNULL)
+        until((project.root / "begun").exists)
+        second = subprocess.Popen([BIN / "mlsys", "run", "tiny"], cwd=project.root, stdout=subprocess.DEVNULL, stderr=words)
+        until(lambda: "waiting for another run" in said.read_text())
+        (project.root / "go").touch()
+        assert first.wait(timeout=60) == 0 and second.wait(timeout=60) == 0
+    assert "waiting for another run" in said.read_text()
     assert {path.name for path in (project.root / "artifacts/tiny").iterdir()} == {"a.txt", "b.txt"}
 
 
