@@ -23,7 +23,7 @@ def _comparable(values: pd.Series) -> pd.Series:
     "Return a column of plain values, times as microseconds, empty ones as None."
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         aware = values.dt.tz_convert("UTC").dt.tz_localize(None) if getattr(values.dtype, "tz", None) is not None else values
-        values = aware.dt.as_unit("us").astype("Int64")
+        values = aware.dt.as_unit("us").astype("int64").astype("Int64").where(values.notna())
     plain = values.astype(object)
     return plain.where(plain.notna(), None)
 
@@ -37,8 +37,8 @@ def _differ(served: np.ndarray, offline: np.ndarray, tolerance: float) -> tuple[
     for row in where:
         one, other = served[row], offline[row]
         gaps[row] = abs(float(one) - float(other))
-        whole = isinstance(one, (int, np.integer)) and isinstance(other, (int, np.integer))
-        differ[row] = whole or not gaps[row] <= tolerance * max(1.0, abs(float(one)), abs(float(other)))
+        exact = (isinstance(one, (int, np.integer)) and isinstance(other, (int, np.integer))) or not np.isfinite(gaps[row])
+        differ[row] = exact or not gaps[row] <= tolerance * max(1.0, abs(float(one)), abs(float(other)))
     return differ, gaps
 
 

@@ -36,13 +36,13 @@ def definition_digest(
 
 # %% ../../nbs/lib/features/served.ipynb #5141feed
 def _json_value(value: Any) -> Any:
-    "Return a value as JSON writes it: a missing one as null, a time as microseconds, an infinite number as text."
+    "Return a value as JSON writes it: a missing one as null, a time as microseconds, an infinite number as a text that says so."
     if is_missing(value):
         return None
     kind = kind_of(value)
     if kind == "float":
         number = float(value)
-        return number if math.isfinite(number) else str(number)
+        return number if math.isfinite(number) else {"number": str(number)}
     return {"bool": bool, "int": int, "time": to_micros}.get(kind, str)(value)
 
 
@@ -152,23 +152,24 @@ def _lines(path: Path) -> Iterable[bytes]:
             yield from lines
 
 # %% ../../nbs/lib/features/served.ipynb #4a2b3fdb
-_INFINITE = {"inf": math.inf, "-inf": -math.inf}
+def _plain(value: Any) -> Any:
+    "Return a value of the log as it was: an infinite number or the time of an entity stands in a mapping."
+    if isinstance(value, dict):
+        return float(value["number"]) if "number" in value else pd.Timestamp(value.get("time"), unit="us")
+    return value
 
 
 def _column(values: list[Any]) -> Any:
     "Return values as a column of the narrowest type that holds them all."
     kinds = {type(value) for value in values if value is not None}
-    if str in kinds and float in kinds:
-        values = [_INFINITE.get(value, value) if isinstance(value, str) else value for value in values]
-        kinds = {type(value) for value in values if value is not None}
     kind = "Int64" if kinds == {int} else "boolean" if kinds == {bool} else "float64" if kinds and kinds <= {int, float} else object
     return pd.array(values, dtype=kind) if kind != object else pd.Series(values, dtype=object)
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     "Return one line as the columns of a table."
-    entity = {name: pd.Timestamp(value["time"], unit="us") if isinstance(value, dict) else value for name, value in row["entity"].items()}
-    return {**entity, "served_at": row["at"], **(row.get("request") or {}), **row["values"], **{f"{view}__status": value for view, value in row["statuses"].items()}}
+    plain = {name: _plain(value) for part in (row["entity"], row.get("request") or {}, row["values"]) for name, value in part.items()}
+    return {**plain, "served_at": row["at"], **{f"{view}__status": value for view, value in row["statuses"].items()}}
 
 
 def _from_parquet(path: Path) -> Served:

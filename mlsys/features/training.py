@@ -166,7 +166,7 @@ def check_source(
             if name and name not in schema:
                 raise ConfigError(unknown_name(f"{where}, {role}", name, schema))
     for name in view.entity:
-        if name in spine and family(schema[name]) != family(spine[name]):
+        if name in spine and 'NULL' not in spine[name] and family(schema[name]) != family(spine[name]):
             raise ConfigError(explain(f"{where}, entity {name}", f"{schema[name]} in the source, {spine[name]} in the spine", "one kind in both", "Cast one of them first."))
     for name in (view.event_time, view.known_column):
         if name and family(schema[name]) not in ("time", "text") and schema[name] != "BIGINT":
