@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['TYPES', 'NATURAL', 'ColumnContract', 'Contract', 'load_contract', 'shape_of', 'parse_time', 'conform', 'as_text',
-           'row_rules', 'column_schema', 'Violation', 'missing_words', 'examine', 'list_violations', 'find_violations',
-           'violation_words', 'check_contract', 'infer_contract', 'contract_for']
+           'is_type', 'row_rules', 'column_schema', 'Violation', 'missing_words', 'missing_fault', 'typed_part',
+           'examine', 'list_violations', 'find_violations', 'violation_words', 'check_contract', 'infer_contract',
+           'contract_for']
 
 # %% ../../nbs/lib/data/contract.ipynb #fb597114
 import re
@@ -230,7 +231,7 @@ def as_text(
     return column.astype("str")
 
 # %% ../../nbs/lib/data/contract.ipynb #3d7c8dc1
-def _is_type(
+def is_type(
     column: pd.Series,  # the column
     kind: str,  # one of TYPES
 ) -> bool:
@@ -274,7 +275,7 @@ def column_schema(
     import pandera.pandas as pandera
 
     low, high = item.min_missing or 0.0, 1.0 if item.max_missing is None else item.max_missing
-    checks = [pandera.Check(lambda values: bool(_is_type(values, item.type)), error=f"of type {item.type}", ignore_na=False)]
+    checks = [pandera.Check(lambda values: bool(is_type(values, item.type)), error=f"of type {item.type}", ignore_na=False)]
     if item.nullable and (low > 0 or high < 1):
         checks.append(pandera.Check(lambda values: bool(low <= values.isna().mean() <= high), error=f"{low:.1%} to {high:.1%} missing", ignore_na=False))
     checks += [pandera.Check(rule, error=words) for words, rule in row_rules(item).items()]
@@ -299,20 +300,21 @@ def missing_words(
     return "none missing" if share == 0 else "all missing" if share == 1 else f"{share:.1%} missing"
 
 
-def _missing_fault(
+def missing_fault(
     name: str,  # the column
     item: ColumnContract,  # its contract
-    column: pd.Series,  # its values
+    missing: int,  # rows without a value
+    rows: int,  # all rows, 1 or more
 ) -> list[Violation]:
     "Say whether the share of missing values is one that the contract allows."
-    low, high, share = item.min_missing or 0.0, 1.0 if item.max_missing is None else item.max_missing, float(column.isna().mean())
+    low, high, share = item.min_missing or 0.0, 1.0 if item.max_missing is None else item.max_missing, missing / rows
     if not item.nullable or low <= share <= high:
         return []
     before = missing_words(item.seen["missing"]) if item.seen and "missing" in item.seen else f"{low:.1%} to {high:.1%} missing"
-    return [Violation(name, f"{low:.1%} to {high:.1%} missing", int(column.isna().sum()), None, f"the column {name} changed from {before} to {missing_words(share)}")]
+    return [Violation(name, f"{low:.1%} to {high:.1%} missing", missing, None, f"the column {name} changed from {before} to {missing_words(share)}")]
 
 
-def _typed_part(
+def typed_part(
     column: pd.Series,  # text where the contract promises another type
     kind: str,  # "int", "float", "time" or "bool"
 ) -> tuple[pd.Series, np.ndarray]:  # the column with that type and nulls, and which values could not be read
@@ -336,11 +338,11 @@ def _examine_column(
     column: pd.Series,  # its values, counted from 0
 ) -> tuple[list[Violation], pd.Series | None]:  # faults found so far, and the column for the rules of rows (None: there is nothing to check)
     "Hold the type and the missing values of a column against its contract."
-    found = _missing_fault(name, item, column)
-    if _is_type(column, item.type):
+    found = missing_fault(name, item, int(column.isna().sum()), len(column))
+    if is_type(column, item.type):
         return found, column
     if pd.api.types.is_string_dtype(column) and item.type in NATURAL:
-        parsed, unread = _typed_part(column, item.type)
+        parsed, unread = typed_part(column, item.type)
         if unread.sum() < 0.5 * column.notna().sum():
             found.append(Violation(name, NATURAL[item.type], int(unread.sum()), np.flatnonzero(unread)))
             return found, parsed.mask(unread, parsed.dropna().iloc[0]) if parsed.notna().any() else None

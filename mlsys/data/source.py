@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WHOLE_BYTES', 'source_files', 'join_reports', 'read_source', 'stream_source', 'Sampler', 'sample_source',
-           'read_openml', 'read_tables', 'describe_source', 'rows_not_read', 'missing_table']
+           'read_openml', 'source_size', 'read_tables', 'describe_source', 'rows_not_read', 'missing_table']
 
 # %% ../../nbs/lib/data/source.ipynb #4365aee0
 import re
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import ConfigError, ContractError, explain, nearest
+from .encoding import packing_of
 from .query import plain_types, query_tables
 from .reader import join_pieces, kind_of, open_reader
 from .text import mark_missing, name_columns
@@ -267,6 +268,25 @@ def read_openml(
 WHOLE_BYTES = 1 << 28  # 256 MiB
 
 
+def source_size(
+    path: Path | str,  # a file, a folder or a pattern
+) -> int:  # bytes
+    "Guess the size that a source would have as plain text: packed files hold several times their own."
+    total = 0
+    for file in source_files(path):
+        size, kind = file.stat().st_size, packing_of(file)
+        if file.suffix.lower() in (".parquet", ".pq"):
+            from pyarrow import ArrowException, parquet
+
+            try:
+                about = parquet.ParquetFile(file).metadata
+                size = max(size, sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups)), 8 * about.num_rows * about.num_columns)
+            except (ArrowException, OSError):
+                pass  # whoever reads it says what is wrong with it
+        total += size * (5 if kind else 1)
+    return total
+
+
 def read_tables(
     path: Path | str = "",  # a file, a folder or a pattern; "" to use OpenML
     test_path: Path | str = "",  # a separate test file of the same form; "" when there is none
@@ -320,7 +340,7 @@ def _read_or_sample(
     options: dict[str, Any],  # as in `read_source`
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     "Read a source whole, or sample it while it is read where it is large and few rows are wanted."
-    large = sum(file.stat().st_size for file in source_files(path)) > whole_bytes
+    large = source_size(path) > whole_bytes
     return sample_source(path, max_rows, seed, **options) if max_rows > 0 and large else read_source(path, **options)
 
 # %% ../../nbs/lib/data/source.ipynb #07030e94
