@@ -48,9 +48,9 @@ class Repeats:
         self.file.write(records.tobytes())
         self.rows += len(marks)
 
-    def _shares(self) -> Iterator[np.ndarray]:
+    def _shares(self, parts: int = 0) -> Iterator[np.ndarray]:  # parts: shares to make; 0 for as many as memory asks for
         "Yield the records in shares between which no value is parted, each in order of value and place."
-        parts = max(-(-self.rows // self.share), 1)
+        parts = parts or max(-(-self.rows // self.share), 1)
         for part in range(parts):
             self.file.seek(0)
             chosen = []
@@ -64,6 +64,11 @@ class Repeats:
     def count(self) -> int:
         "Count the values that repeat an earlier one."
         return sum(int((records["mark"][1:] == records["mark"][:-1]).sum()) for records in self._shares())
+
+    def count_in(self, other: "Repeats") -> int:  # other: fingerprints of another table
+        "Count the values of this table that the other holds too."
+        parts = max(-(-max(self.rows, other.rows) // self.share), 1)
+        return sum(int(np.isin(mine["mark"], theirs["mark"]).sum()) for mine, theirs in zip(self._shares(parts), other._shares(parts), strict=True))
 
     def places(self) -> np.ndarray:  # int64, rising
         "Return where values stand that come twice or more, the first of them too."
