@@ -101,7 +101,7 @@ class ColumnCheck:
         self.faults: dict[str, Fault] = {}
         self.stored, self.top = "", None
         self.rules = row_rules(replace(item, monotone=False))
-        self.rising = row_rules(ColumnContract(item.type, monotone=True)) if item.monotone else {}
+        self.rising = {rule: keeps for rule, keeps in row_rules(item).items() if rule not in self.rules}  # the rule that looks at earlier rows
         self.repeats = Repeats() if item.unique else None
 
     def add(self, column: pd.Series) -> dict[str, np.ndarray]:  # by rule, which rows of the piece break it
