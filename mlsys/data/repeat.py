@@ -7,6 +7,7 @@ __all__ = ['RECORD', 'fingerprints', 'Repeats']
 
 # %% ../../nbs/lib/data/repeat.ipynb #95da1c21
 import tempfile
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -39,6 +40,7 @@ class Repeats:
 
     def __init__(self, share: int = 2_000_000):  # share: fingerprints that are sorted at once
         self.share, self.rows, self.file = share, 0, tempfile.TemporaryFile()
+        weakref.finalize(self, self.file.close)
 
     def add(self, marks: np.ndarray, places: np.ndarray | None = None) -> None:  # marks: uint64; places: int64, by default the count so far
         "Take fingerprints, and where each stands."
