@@ -54,13 +54,12 @@ def compose(
 
     Without overrides the defaults of conf/config.yaml stand.
     """
-    from mlsys.pipeline.config import PARAMS, render, write_params
+    from mlsys.pipeline.config import PARAMS, is_fresh, write_params
     from mlsys.pipeline.config import compose as compose_config
 
     config, root = compose_config(overrides or []), project_root()
     if check:
-        path = root / PARAMS
-        if not path.is_file() or path.read_text(encoding="utf-8") != render(config):
+        if not is_fresh(config, root):
             typer.echo(f"{PARAMS} is not what conf/ gives. Run `mlsys compose` and commit it.", err=True)
             raise typer.Exit(1)
         typer.echo(f"{PARAMS} is fresh")

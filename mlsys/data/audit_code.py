@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core import ConfigError, explain
-from .audit_code_call import call_function
+from .audit_code_call import METHOD_HOOK, call_function
 from .audit_code_flow import OutOfSteps, Run, Scope, execute
 from .audit_code_known import role_of
+from .audit_code_method import call_method
 from .audit_code_text import Place, Source, find_code, parse_source, read_code
 from .audit_code_value import FAMILIES, Event, Function, Region, overlap
 from .finding import Finding
@@ -23,6 +24,7 @@ from .finding import Finding
 # %% ../../nbs/lib/data/audit_code.ipynb #6f7ad4f0
 TABLE_NAMES = {"df", "data", "table", "frame", "dataframe", "dataset", "x", "features", "rows", "samples"}
 TARGET_NAMES = {"y", "target", "label", "labels", "outcome", "targets"}
+METHOD_HOOK[:] = [call_method]
 
 
 def walk_source(

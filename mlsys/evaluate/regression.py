@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import ConfigError, explain
-from .multiclass import bootstrap
+from .scorecard import bootstrap
 from ..objective.problem import ErrorCosts, as_numbers, cheapest_answer
 
 # %% ../../nbs/lib/evaluate/regression.ipynb #23958eba

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['MISSING', 'JOIN', 'GAP_METRICS', 'UNDEFINED', 'group_edges', 'sensitive_groups', 'group_metrics', 'group_values',
-           'metrics_of_counts', 'gaps_of', 'gap_interval', 'draw_group_sums', 'average_costs', 'row_costs_of',
-           'GroupWarning', 'Assessment', 'join_groups', 'with_intersections', 'assess_groups', 'interval_rows',
-           'group_notes', 'plot_gaps', 'decision_changes']
+           'metrics_of_counts', 'group_difference', 'gaps_of', 'gap_interval', 'draw_group_sums', 'average_costs',
+           'row_costs_of', 'GroupWarning', 'Assessment', 'join_groups', 'with_intersections', 'same_rows',
+           'groups_to_assess', 'join_features', 'assess_groups', 'gap_intervals', 'interval_rows', 'group_notes',
+           'plot_gaps', 'accuracy_changes', 'decision_changes']
 
 # %% ../../nbs/lib/fairness/assess.ipynb #cell2
 import warnings
@@ -130,10 +131,10 @@ def metrics_of_counts(
 GAP_METRICS = ("selection_rate", "accuracy", "true_positive_rate", "false_positive_rate", "precision", "cost_per_1000")
 
 
-def _spread(
+def group_difference(
     values: np.ndarray,  # one figure per group, NaN where undefined, shape (..., n_groups)
-) -> np.ndarray:  # shape (...), NaN where no group has a value
-    "Return the largest minus the smallest."
+) -> np.ndarray:  # shape (...), 0 or more; NaN where no group has a value, 0 where a single one has
+    "Return the largest minus the smallest figure of the groups that have one, for any number of draws at once."
     gone = np.isnan(values)
     width = np.where(gone, -np.inf, values).max(axis=-1) - np.where(gone, np.inf, values).min(axis=-1)
     return np.where(np.isfinite(width), width, np.nan)
@@ -143,7 +144,7 @@ def gaps_of(
     figures: Mapping[str, np.ndarray],  # {metric: one value per group, shape (..., n_groups)}
 ) -> dict[str, np.ndarray]:  # {gap: shape (...)}
     "Return the gaps between groups."
-    spreads = {name: _spread(np.asarray(figures[name], dtype=float)) for name in GAP_METRICS}
+    spreads = {name: group_difference(np.asarray(figures[name], dtype=float)) for name in GAP_METRICS}
     rates = np.stack([spreads["true_positive_rate"], spreads["false_positive_rate"]], axis=-1)
     either = np.where(np.isnan(rates), -np.inf, rates).max(axis=-1)
     gaps = {"demographic_parity_difference": spreads["selection_rate"],
@@ -301,6 +302,41 @@ def with_intersections(
     joined = list(combinations(names, 2)) + ([tuple(names)] if len(names) > 2 else [])
     return groups.assign(**{JOIN.join(some): join_groups(groups[list(some)]) for some in joined})
 
+# %% ../../nbs/lib/fairness/assess.ipynb #70b5fa12
+def same_rows(
+    sensitive_features: Any,  # one row per person
+    **outcomes: np.ndarray,  # what was true, predicted or decided, by the argument's name, each of shape (n_rows,)
+) -> None:
+    "Raise a ConfigError unless everything is about the same number of rows."
+    lengths = [*map(len, outcomes.values()), len(sensitive_features)]
+    if len(set(lengths)) > 1:
+        raise ConfigError(explain(f"{', '.join(outcomes)} and sensitive_features", lengths, "the same number of rows"))
+
+
+def groups_to_assess(
+    sensitive_features: pd.DataFrame,  # one column per sensitive feature, shape (n_rows, n_features), at least one row
+    **outcomes: np.ndarray,  # what was true, predicted or decided, by the argument's name, each of shape (n_rows,)
+) -> pd.DataFrame:  # group of each row, a column for each feature and for each intersection
+    "Return the groups to compare, or say that outcomes and people do not match."
+    same_rows(sensitive_features, **outcomes)
+    if not len(sensitive_features):
+        raise ConfigError(explain("sensitive_features", "0 rows", "at least one row"))
+    return with_intersections(sensitive_groups(sensitive_features))
+
+
+def join_features(
+    measured: Mapping[str, tuple[pd.DataFrame, Mapping[str, dict[str, float]], list[str]]],  # {feature: rows as of `interval_rows`, gaps, notes}
+    **headline: tuple[str, ...],  # `headline=`, the metrics to look at first; those of decisions by default
+) -> Assessment:
+    "Join what was measured of each feature, and warn the caller's caller of every note."
+    tables = [table.assign(feature=feature) for feature, (table, _, _) in measured.items()]
+    gaps = {f"{name}:{feature}": entry for feature, (_, found, _) in measured.items() for name, entry in found.items()}
+    notes = [note for *_, some in measured.values() for note in some]
+    for note in notes:
+        warnings.warn(note, GroupWarning, stacklevel=3)
+    columns = ["feature", "group", "count", "metric", "value", "low", "high"]
+    return Assessment(pd.concat(tables, ignore_index=True)[columns], gaps, notes, **headline)
+
 # %% ../../nbs/lib/fairness/assess.ipynb #cell23
 def assess_groups(
     y: Any,  # 0 and 1, shape (n_rows,), at least one row
@@ -314,21 +350,13 @@ def assess_groups(
 ) -> Assessment:
     "Assess decisions by every sensitive feature and their intersections."
     y, decisions = as_binary(y), as_binary(decisions, "decisions")
-    if not len(y) == len(decisions) == len(sensitive_features) or not len(y):
-        lengths = [len(y), len(decisions), len(sensitive_features)]
-        raise ConfigError(explain("y, decisions and sensitive_features", lengths, "the same number of rows, at least one"))
-    frame = with_intersections(sensitive_groups(sensitive_features))
-    rng, tables, gaps, notes = np.random.default_rng(seed), [], {}, []
+    frame, rng = groups_to_assess(sensitive_features, y=y, decisions=decisions), np.random.default_rng(seed)
     priced = row_costs_of(y, decisions, costs, frame, n_bootstrap, seed)
+    measured = {}
     for feature in frame.columns:
-        table, found = _assess_feature(y, decisions, frame[feature].to_numpy(), costs, n_bootstrap, rng, priced.get(feature))
-        tables.append(table.assign(feature=feature))
-        gaps |= {f"{name}:{feature}": entry for name, entry in found.items()}
-        notes += group_notes(table, feature, min_group_size)
-    for note in notes:
-        warnings.warn(note, GroupWarning, stacklevel=2)
-    columns = ["feature", "group", "count", "metric", "value", "low", "high"]
-    return Assessment(pd.concat(tables, ignore_index=True)[columns], gaps, notes)
+        table, gaps = _assess_feature(y, decisions, frame[feature].to_numpy(), costs, n_bootstrap, rng, priced.get(feature))
+        measured[feature] = table, gaps, group_notes(table, feature, min_group_size)
+    return join_features(measured)
 
 
 def _assess_feature(
@@ -350,7 +378,15 @@ def _assess_feature(
     if priced is not None:
         values["cost_per_1000"], drawn["cost_per_1000"] = priced
     found, wandering = gaps_of({metric: values[metric].to_numpy() for metric in drawn}), gaps_of(drawn)
-    return interval_rows(values, drawn), {name: gap_interval(found[name], wandering[name]) for name in found}
+    return interval_rows(values, drawn), gap_intervals(found, wandering)
+
+
+def gap_intervals(
+    found: Mapping[str, np.ndarray],  # {gap: in the sample}
+    drawn: Mapping[str, np.ndarray],  # {gap: in each draw, shape (n_bootstrap,)}
+) -> dict[str, dict[str, float]]:  # {gap: {"value", "low", "high"}}
+    "Return every gap with its interval."
+    return {name: gap_interval(found[name], drawn[name]) for name in found}
 
 
 def interval_rows(
@@ -408,6 +444,18 @@ def plot_gaps(
     axes.legend(fontsize=7)
 
 # %% ../../nbs/lib/fairness/assess.ipynb #cell33
+def accuracy_changes(
+    facts: pd.DataFrame,  # of each row: rows (1), newly right and newly wrong (0 or 1), and what else is to be counted
+    sensitive_features: pd.DataFrame,  # one column per sensitive feature, shape (n_rows, n_features)
+) -> pd.DataFrame:  # one row per feature and group; accuracy change with its 95 % interval, low and high
+    "Count facts in each group, and say what the change does to its accuracy."
+    groups = sensitive_groups(sensitive_features)
+    table = pd.concat({feature: facts.groupby(groups[feature].to_numpy()).sum() for feature in groups.columns}, names=["feature", "group"])
+    change = (table["newly right"] - table["newly wrong"]) / table["rows"]
+    error = np.sqrt(((table["newly right"] + table["newly wrong"]) / table["rows"] - change**2) / table["rows"])
+    return table.assign(**{"accuracy change": change, "low": change - 1.96 * error, "high": change + 1.96 * error})
+
+
 def decision_changes(
     before: Any,  # 0 and 1, shape (n_rows,)
     after: Any,  # 0 and 1, shape (n_rows,)
@@ -417,12 +465,9 @@ def decision_changes(
 ) -> pd.DataFrame:  # one row per feature and group; accuracy change with its 95 % interval, low and high
     "Count the decisions that change in each group, whether the new ones are right, and what that does to accuracy."
     before, after, y = as_binary(before, "before"), as_binary(after, "after"), as_binary(y)
-    groups = sensitive_groups(sensitive_features)
+    same_rows(sensitive_features, before=before, after=after, y=y)
     facts = pd.DataFrame({
         "rows": 1, "from 0 to 1": (before < after).astype(int), "from 1 to 0": (before > after).astype(int),
         "newly right": ((before != after) & (after == y)).astype(int), "newly wrong": ((before != after) & (after != y)).astype(int),
     })
-    table = pd.concat({feature: facts.groupby(groups[feature].to_numpy()).sum() for feature in groups.columns}, names=["feature", "group"])
-    change = (table["newly right"] - table["newly wrong"]) / table["rows"]
-    error = np.sqrt(((table["newly right"] + table["newly wrong"]) / table["rows"] - change**2) / table["rows"])
-    return table.assign(**{"accuracy change": change, "low": change - 1.96 * error, "high": change + 1.96 * error})
+    return accuracy_changes(facts, sensitive_features)

@@ -7,24 +7,23 @@ __all__ = ['CLASS_GAPS', 'CLASS_HEADLINE', 'class_sums', 'class_metrics', 'mean_
            'class_changes']
 
 # %% ../../nbs/lib/fairness/classes.ipynb #89f9141c
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..core import ConfigError, explain
 from mlsys.fairness.assess import (
     Assessment,
-    GroupWarning,
-    _spread,
+    accuracy_changes,
     draw_group_sums,
-    gap_interval,
+    gap_intervals,
+    group_difference,
     group_notes,
+    groups_to_assess,
     interval_rows,
-    sensitive_groups,
-    with_intersections,
+    join_features,
+    same_rows,
 )
 from ..objective.problem import ClassCosts, as_codes
 
@@ -77,9 +76,9 @@ def class_gaps(
     actual, decided, right = (np.swapaxes(sums[..., place * size : (place + 1) * size], -1, -2) for place in range(3))  # groups last
     rows = sums[..., None, :, -2]
     with np.errstate(invalid="ignore", divide="ignore"):
-        selected, found, alarms = _spread(decided / rows), _spread(right / actual), _spread((decided - right) / (rows - actual))
+        selected, found, alarms = group_difference(decided / rows), group_difference(right / actual), group_difference((decided - right) / (rows - actual))
     gaps = {"demographic_parity_difference": _worst(selected), "equalized_odds_difference": _worst(np.concatenate([found, alarms], axis=-1)), "recall_difference": _worst(found)}
-    return gaps | {f"{name}_difference": _spread(figures[name]) for name in CLASS_GAPS}
+    return gaps | {f"{name}_difference": group_difference(figures[name]) for name in CLASS_GAPS}
 
 
 def _worst(
@@ -106,29 +105,22 @@ def assess_classes(
     "Assess decisions among several classes by every sensitive feature and their intersections."
     classes = list(costs.classes)
     y, decisions = as_codes(y, len(classes)), as_codes(decisions, len(classes), "decisions")
-    if not len(y) == len(decisions) == len(sensitive_features) or not len(y):
-        lengths = [len(y), len(decisions), len(sensitive_features)]
-        raise ConfigError(explain("y, decisions and sensitive_features", lengths, "the same number of rows, at least one"))
-    frame = with_intersections(sensitive_groups(sensitive_features))
+    frame = groups_to_assess(sensitive_features, y=y, decisions=decisions)
     named = {feature: np.unique(frame[feature].to_numpy().astype(str), return_inverse=True) for feature in frame.columns}
     alike = np.column_stack([*(codes for _, codes in named.values()), y, decisions, costs.of(y, decisions)])
     alike, counts = np.unique(alike, axis=0, return_counts=True)
     codes = {feature: alike[:, place].astype(int) for place, feature in enumerate(named)}
     columns = class_sums(alike[:, -3].astype(int), alike[:, -2].astype(int), alike[:, -1], len(classes))
     sums = draw_group_sums(columns, codes, counts, n_bootstrap, np.random.default_rng(seed))
-    tables, gaps, notes = [], {}, []
+    lacks = {f"recall: {classes[code]}": f"rows of {classes[code]}" for code in np.unique(y)}
+    measured = {}
     for feature, (names, _) in named.items():
         of_groups = np.zeros((len(names), columns.shape[1]))
         np.add.at(of_groups, codes[feature], counts[:, None] * columns)
         table = interval_rows(_values(of_groups, names, classes), class_metrics(sums[feature], classes))
-        tables.append(table.assign(feature=feature))
-        found, wandering = class_gaps(of_groups, classes), class_gaps(sums[feature], classes)
-        gaps |= {f"{name}:{feature}": gap_interval(found[name], wandering[name]) for name in found}
-        notes += group_notes(table, feature, min_group_size, {f"recall: {classes[code]}": f"rows of {classes[code]}" for code in np.unique(y)})
-    for note in notes:
-        warnings.warn(note, GroupWarning, stacklevel=2)
-    order = ["feature", "group", "count", "metric", "value", "low", "high"]
-    return Assessment(pd.concat(tables, ignore_index=True)[order], gaps, notes, CLASS_HEADLINE)
+        gaps = gap_intervals(class_gaps(of_groups, classes), class_gaps(sums[feature], classes))
+        measured[feature] = table, gaps, group_notes(table, feature, min_group_size, lacks)
+    return join_features(measured, headline=CLASS_HEADLINE)
 
 
 def _values(
@@ -150,13 +142,7 @@ def class_changes(
 ) -> pd.DataFrame:  # one row per feature and group; accuracy change with its 95 % interval, low and high
     "Count the decisions that change in each group, whether the new ones are right, and what that does to accuracy."
     before, after, y = (as_codes(values, n_classes, name) for values, name in ((before, "before"), (after, "after"), (y, "y")))
-    if not len(before) == len(after) == len(y) == len(sensitive_features):
-        lengths = [len(before), len(after), len(y), len(sensitive_features)]
-        raise ConfigError(explain("before, after, y and sensitive_features", lengths, "the same number of rows"))
-    groups = sensitive_groups(sensitive_features)
+    same_rows(sensitive_features, before=before, after=after, y=y)
     facts = pd.DataFrame({
         "rows": 1, "changed": (before != after).astype(int), "newly right": ((before != y) & (after == y)).astype(int), "newly wrong": ((before == y) & (after != y)).astype(int)})
-    table = pd.concat({feature: facts.groupby(groups[feature].to_numpy()).sum() for feature in groups.columns}, names=["feature", "group"])
-    change = (table["newly right"] - table["newly wrong"]) / table["rows"]
-    error = np.sqrt(((table["newly right"] + table["newly wrong"]) / table["rows"] - change**2) / table["rows"])
-    return table.assign(**{"accuracy change": change, "low": change - 1.96 * error, "high": change + 1.96 * error})
+    return accuracy_changes(facts, sensitive_features)

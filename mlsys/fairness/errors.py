@@ -7,7 +7,6 @@ __all__ = ['ERROR_METRICS', 'ERROR_HEADLINE', 'error_metrics', 'error_values', '
            'assess_errors', 'lean_notes', 'error_changes']
 
 # %% ../../nbs/lib/fairness/errors.ipynb #72a2123f
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,17 +15,17 @@ import pandas as pd
 from fairlearn.metrics import MetricFrame
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from ..core import ConfigError, explain
 from mlsys.fairness.assess import (
     Assessment,
-    GroupWarning,
-    _spread,
     draw_group_sums,
-    gap_interval,
+    gap_intervals,
+    group_difference,
     group_notes,
+    groups_to_assess,
     interval_rows,
+    join_features,
+    same_rows,
     sensitive_groups,
-    with_intersections,
 )
 from ..objective.problem import ErrorCosts, as_numbers
 
@@ -100,7 +99,7 @@ def error_gaps(
     figures: Mapping[str, np.ndarray],  # {metric: one value per group, shape (..., n_groups)}
 ) -> dict[str, np.ndarray]:  # {gap: shape (...)}
     "Return the largest difference between two groups for every figure."
-    return {f"{name}_difference": _spread(np.asarray(figures[name], dtype=float)) for name in ERROR_METRICS}
+    return {f"{name}_difference": group_difference(np.asarray(figures[name], dtype=float)) for name in ERROR_METRICS}
 
 # %% ../../nbs/lib/fairness/errors.ipynb #3d268d2b
 ERROR_HEADLINE = ("mean_absolute_error", "mean_error", "share_under", "cost_per_1000")
@@ -118,25 +117,18 @@ def assess_errors(
 ) -> Assessment:
     "Assess predicted numbers by every sensitive feature and their intersections."
     y, predictions = as_numbers(y), as_numbers(predictions, "predictions")
-    if not len(y) == len(predictions) == len(sensitive_features) or not len(y):
-        lengths = [len(y), len(predictions), len(sensitive_features)]
-        raise ConfigError(explain("y, predictions and sensitive_features", lengths, "the same number of rows, at least one"))
-    frame, row_costs = with_intersections(sensitive_groups(sensitive_features)), costs.of(y, predictions)
+    frame, row_costs = groups_to_assess(sensitive_features, y=y, predictions=predictions), costs.of(y, predictions)
     named = {feature: frame[feature].to_numpy().astype(str) for feature in frame.columns}
     codes = {feature: np.unique(groups, return_inverse=True)[1] for feature, groups in named.items()}
     sums = draw_group_sums(error_sums(y, predictions, row_costs), codes, np.ones(len(y), dtype=int), n_bootstrap, np.random.default_rng(seed))
-    tables, gaps, notes = [], {}, []
+    measured = {}
     for feature, groups in named.items():
         values, drawn = error_values(y, predictions, groups, row_costs), metrics_of_sums(sums[feature])
-        found, wandering = error_gaps({metric: values[metric].to_numpy() for metric in drawn}), error_gaps(drawn)
         table = interval_rows(values, {"mean_outcome": _mean_outcome(y, sums[feature])} | drawn)
-        tables.append(table.assign(feature=feature))
-        gaps |= {f"{name}:{feature}": gap_interval(found[name], wandering[name]) for name in found}
-        notes += group_notes(table, feature, min_group_size, {"r2": "varying outcomes"}) + lean_notes(table, feature, min_group_size)
-    for note in notes:
-        warnings.warn(note, GroupWarning, stacklevel=2)
-    columns = ["feature", "group", "count", "metric", "value", "low", "high"]
-    return Assessment(pd.concat(tables, ignore_index=True)[columns], gaps, notes, ERROR_HEADLINE)
+        gaps = gap_intervals(error_gaps({metric: values[metric].to_numpy() for metric in drawn}), error_gaps(drawn))
+        notes = group_notes(table, feature, min_group_size, {"r2": "varying outcomes"}) + lean_notes(table, feature, min_group_size)
+        measured[feature] = table, gaps, notes
+    return join_features(measured, headline=ERROR_HEADLINE)
 
 
 def _mean_outcome(
@@ -171,9 +163,7 @@ def error_changes(
 ) -> pd.DataFrame:  # one row per feature and group; change of the mean absolute error with its 95 % interval, low and high
     "Compare the errors of two sets of predictions in each group."
     before, after, y = as_numbers(before, "before"), as_numbers(after, "after"), as_numbers(y)
-    if not len(before) == len(after) == len(y) == len(sensitive_features):
-        lengths = [len(before), len(after), len(y), len(sensitive_features)]
-        raise ConfigError(explain("before, after, y and sensitive_features", lengths, "the same number of rows"))
+    same_rows(sensitive_features, before=before, after=after, y=y)
     groups, change = sensitive_groups(sensitive_features), np.abs(after - y) - np.abs(before - y)
     facts = pd.DataFrame({"change": change, "moved": after - before, "newly closer": change < 0, "newly farther": change > 0})
     parts = {}

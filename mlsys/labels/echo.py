@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .mixture import Mixture, Settings, fit_mixture, soft_majority, start_mixture
+from .mixture import Mixture, Settings, climb, fit_mixture, soft_majority, start_mixture
 from .pattern import Patterns, find_patterns
 
 # %% ../../nbs/lib/labels/echo.ipynb #b3e32888
@@ -21,9 +21,10 @@ def pair_shares(
 ) -> np.ndarray:  # P(symbol of one, symbol of the other), shape (n_functions, n_symbols, n_functions, n_symbols)
     "Return how often each pair of functions shows each pair of symbols."
     n_functions = patterns.symbols.shape[1]
-    shows = (patterns.symbols[:, :, None] == np.arange(n_symbols)).reshape(len(patterns.counts), -1).astype("float32")
+    shows = np.concatenate([patterns.symbols == symbol for symbol in range(n_symbols)], axis=1).astype("float32")
     weighted = shows * (patterns.counts / patterns.n_rows)[:, None].astype("float32")
-    return (weighted.T @ shows).astype("float64").reshape(n_functions, n_symbols, n_functions, n_symbols)
+    pairs = (weighted.T @ shows).astype("float64").reshape(n_symbols, n_functions, n_symbols, n_functions)
+    return np.ascontiguousarray(pairs.transpose(1, 0, 3, 2))
 
 
 def _explained(
@@ -31,12 +32,14 @@ def _explained(
     with_blocks: bool,  # count what the blocks explain as explained
 ) -> np.ndarray:  # shape (n_functions, n_symbols, n_functions, n_symbols)
     "Return the share of each pair of symbols that a mixture expects."
-    expected = np.einsum("k,kis,kjt->isjt", mixture.balance, mixture.shown, mixture.shown, optimize=True)
+    n_classes, n_functions, n_symbols = mixture.shown.shape
+    flat = mixture.shown.reshape(n_classes, -1)
+    expected = ((mixture.balance[:, None] * flat).T @ flat).reshape(n_functions, n_symbols, n_functions, n_symbols)
     for block, opinion, member in zip(mixture.blocks, mixture.opinion, mixture.member, strict=True):
         if with_blocks:
-            joint = np.broadcast_to(member, (len(opinion), *member.shape[1:]))
-            within = np.einsum("k,kz,kzis,kzjt->isjt", mixture.balance, opinion, joint, joint, optimize=True)
-            expected[np.ix_(block, range(expected.shape[1]), block, range(expected.shape[1]))] = within
+            joint = np.broadcast_to(member, (n_classes, *member.shape[1:])).reshape(opinion.size, -1)
+            within = ((mixture.balance[:, None] * opinion).reshape(-1, 1) * joint).T @ joint
+            expected[np.ix_(block, range(n_symbols), block, range(n_symbols))] = within.reshape(len(block), n_symbols, len(block), n_symbols)
     return expected
 
 # %% ../../nbs/lib/labels/echo.ipynb #4d494453
@@ -127,11 +130,9 @@ def _try_groupings(
 # %% ../../nbs/lib/labels/echo.ipynb #e12e5be2
 def count_witnesses(
     blocks: Sequence[Sequence[int]],  # columns of each block
-    pairs: np.ndarray,  # what `pair_shares` returns
+    correlation: np.ndarray,  # what functions have in common whatever the class, shape (n_functions, n_functions)
 ) -> float:  # 1 (all say the same) to the number of functions
     "Return how many independent witnesses the functions and blocks beneath the class amount to."
-    nothing = Mixture(np.ones(1), np.einsum("isis->is", pairs)[None])
-    correlation = residual_correlation(nothing, pairs)
     taken = {column for block in blocks for column in block}
     children = [[column] for column in range(len(correlation)) if column not in taken] + [list(block) for block in blocks]
     if len(children) < 2:
@@ -162,12 +163,13 @@ def find_echoes(
 ) -> Mixture:  # the best mixture; its blocks are the echoes
     "Group the functions that depend on each other beyond the class."
     n_functions = patterns.symbols.shape[1]
-    guess = soft_majority(patterns.symbols, n_classes, balance=settings.balance)
-    tried = {(): fit_mixture(patterns, guess, (), settings)}
+    pairs, noise = pair_shares(patterns, n_classes + 1) if pairs is None else pairs, 4 / np.sqrt(patterns.n_rows)
+    plain, layout, prior = start_mixture(patterns, soft_majority(patterns.symbols, n_classes, balance=settings.balance), (), settings)
+    begins = [residual_correlation(plain, pairs)]
+    tried = {(): climb(plain, patterns, layout, prior, settings)}
     if n_functions < 3 or n_classes < 2 or patterns.n_rows < 30:
         return tried[()]
-    pairs, noise = pair_shares(patterns, n_classes + 1) if pairs is None else pairs, 4 / np.sqrt(patterns.n_rows)
-    begins = [residual_correlation(start_mixture(patterns, guess, (), settings)[0], pairs), residual_correlation(tried[()], pairs)]
+    begins.append(residual_correlation(plain, pairs))
     for threshold in thresholds:
         for begin in begins:
             _try_groupings(patterns, n_classes, begin, max(threshold, noise), pairs, settings, tried)
@@ -177,14 +179,14 @@ def find_echoes(
     gain = best.bic(patterns.n_rows) - tried[()].bic(patterns.n_rows)
     if gain < min_gain:
         return tried[()]
-    equals = [best]
+    equals, alike = [best], residual_correlation(Mixture(np.ones(1), np.einsum("isis->is", pairs)[None]), pairs)
     for blocks in _inside_out(best.blocks, n_functions):
-        if count_witnesses(blocks, pairs) <= count_witnesses(best.blocks, pairs):
+        if count_witnesses(blocks, alike) <= count_witnesses(best.blocks, alike):
             continue
         guess = soft_majority(patterns.symbols, n_classes, weigh_functions(blocks, n_functions), settings.balance)
         equals.append(fit_mixture(patterns, guess, blocks, settings))
     equals = [mixture for mixture in equals if best.bic(patterns.n_rows) - mixture.bic(patterns.n_rows) <= max(min_gain, 0.02 * gain)]
-    return max(equals, key=lambda mixture: count_witnesses(mixture.blocks, pairs))
+    return max(equals, key=lambda mixture: count_witnesses(mixture.blocks, alike))
 
 # %% ../../nbs/lib/labels/echo.ipynb #770ab0f2
 def measure_misfit(

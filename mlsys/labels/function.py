@@ -80,6 +80,8 @@ def _as_votes(
     column = found if isinstance(found, pd.Series) else pd.Series(_flat(found, argument))
     if len(column) != len(table):
         raise ConfigError(explain(argument, f"{len(column)} votes", f"one for each of the {len(table)} rows"))
+    if column.dtype == np.dtype(bool) and function.votes_for is not None and function.votes_for < 200:  # the usual case: nothing can be missing or out of range
+        return np.where(column.to_numpy(), np.int16(function.votes_for), np.int16(ABSTAIN))
     missing = column.isna().to_numpy()
     cast = column[~missing] if missing.any() else column
     cast = cast.infer_objects() if pd.api.types.is_object_dtype(cast) else cast
@@ -125,9 +127,10 @@ def apply_functions(
         raise ConfigError(explain("functions", twice, "names that occur once"))
     votes = np.empty((len(table), len(functions)), dtype="int16")
     for number, function in enumerate(functions):
-        votes[:, number] = function(table)
-        if n_classes and len(table) and votes[:, number].max() >= n_classes:
-            raise ConfigError(explain(f"labelling function {function.name}", int(votes[:, number].max()), f"{ABSTAIN} (abstains) or a class from 0 to {n_classes - 1}"))
+        cast = function(table)
+        if n_classes and len(table) and cast.max() >= n_classes:
+            raise ConfigError(explain(f"labelling function {function.name}", int(cast.max()), f"{ABSTAIN} (abstains) or a class from 0 to {n_classes - 1}"))
+        votes[:, number] = cast
     return votes
 
 # %% ../../nbs/lib/labels/function.ipynb #41839fa5

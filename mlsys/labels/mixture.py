@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .pattern import Patterns, Unit, find_patterns, make_unit, make_units
+from .pattern import Patterns, Unit, cut_columns, find_patterns, make_units
 
 # %% ../../nbs/lib/labels/mixture.ipynb #d5002959
 _TINY = 1e-12  # smallest probability that is passed to a logarithm
@@ -50,8 +50,9 @@ def _layout(
 ) -> tuple[list[Unit], list[Unit]]:  # units of independent functions, and one unit for each block
     "Cut the columns into units."
     taken = {column for block in blocks for column in block}
-    alone = [column for column in range(symbols.shape[1]) if column not in taken]
-    return make_units(symbols, alone, n_symbols), [make_unit(symbols, block, n_symbols) for block in blocks]
+    alone = cut_columns([column for column in range(symbols.shape[1]) if column not in taken], n_symbols, len(symbols))
+    units = make_units(symbols, [*alone, *blocks], n_symbols)
+    return units[: len(alone)], units[len(alone) :]
 
 
 def _log_shown(
@@ -78,35 +79,52 @@ def _block_table(
     total = weights.sum(axis=1, keepdims=True)
     return (np.log(total) + top)[:, 0], weights / total
 
+# %% ../../nbs/lib/labels/mixture.ipynb #5d1c7a92
+def _tables(
+    mixture: Mixture,  # the current parameters
+    layout: tuple[list[Unit], list[Unit]],  # the units
+) -> tuple[list[np.ndarray], list[np.ndarray]]:  # for each unit log P(code | class), (n_classes, n_codes); for each block P(opinion | class, code)
+    "Return what each joint symbol of each unit says of the class."
+    tables = [_log_shown(mixture.shown[:, unit.members], mixture.abstentions) @ unit.table.T for unit in layout[0]]
+    blocks = [_block_table(mixture, number, unit) for number, unit in enumerate(layout[1])]
+    return tables + [table for table, _ in blocks], [opinion for _, opinion in blocks]
+
+
+def _look_up(
+    tables: list[np.ndarray],  # for each unit log P(code | class)
+    units: list[Unit],  # as many
+    balance: np.ndarray,  # P(class)
+    n_patterns: int,  # patterns
+) -> tuple[np.ndarray, np.ndarray]:  # P(class | pattern), (n_classes, n_patterns); log P(pattern) less log P(pattern, class 0), (n_patterns,)
+    "Return what is believed of each pattern, by the odds of each class against the first."
+    start = np.log(np.maximum(balance, _TINY))
+    belief = np.empty((len(start), n_patterns))
+    for label in range(1, len(start)):
+        belief[label] = start[label] - start[0]
+        for table, unit in zip(tables, units, strict=True):
+            belief[label] += (table[label] - table[0]).take(unit.code)
+    top = np.zeros(1)
+    if belief[1:].max(initial=0.0) > 600:  # the exponential would overflow
+        top = np.maximum(belief[1:].max(axis=0), 0.0)
+        belief[1:] -= top
+    np.exp(belief[1:], out=belief[1:])
+    belief[0] = np.exp(-top)
+    total = belief.sum(axis=0)
+    belief /= total
+    return belief, np.log(total, out=total) + top
+
 
 def expect(
     mixture: Mixture,  # the current parameters
     layout: tuple[list[Unit], list[Unit]],  # the units
-    n_patterns: int,  # patterns
-) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:  # P(class | pattern) (n_classes, n_patterns), log P(pattern), P(opinion | class, code)
-    "Return what is believed of each pattern under the current parameters."
-    singles, blocks = layout
-    start = np.log(np.maximum(mixture.balance, _TINY))
-    tables = [(unit, _log_shown(mixture.shown[:, unit.members], mixture.abstentions) @ unit.table.T) for unit in singles]
-    opinions = []
-    for number, unit in enumerate(blocks):
-        table, opinion = _block_table(mixture, number, unit)
-        tables.append((unit, table))
-        opinions.append(opinion)
-    first = np.full(n_patterns, start[0])
-    belief = np.empty((len(start), n_patterns))
-    belief[1:] = (start[1:] - start[0])[:, None]
-    for unit, table in tables:
-        first += table[0].take(unit.code)
-        for into, row in zip(belief[1:], table[1:] - table[0], strict=True):
-            into += row.take(unit.code)
-    top = np.maximum(belief[1:].max(axis=0), 0.0) if len(start) > 1 else np.zeros(n_patterns)
-    belief[0] = -top
-    belief[1:] -= top
-    np.exp(belief, out=belief)
-    total = belief.sum(axis=0)
-    belief /= total
-    return belief, np.log(total) + top + first, opinions
+    counts: np.ndarray,  # rows with each pattern, shape (n_patterns,)
+    totals: list[np.ndarray],  # for each unit the rows with each code
+) -> tuple[np.ndarray, float, list[np.ndarray]]:  # P(class | pattern) (n_classes, n_patterns), log-likelihood, P(opinion | class, code)
+    "Return what is believed of each pattern under the current parameters, and how likely all rows are."
+    tables, opinions = _tables(mixture, layout)
+    belief, beyond = _look_up(tables, [*layout[0], *layout[1]], mixture.balance, len(counts))
+    first = np.log(max(mixture.balance[0], _TINY)) * counts.sum() + sum(total @ table[0] for total, table in zip(totals, tables, strict=True))
+    return belief, float(counts @ beyond + first), opinions
 
 # %% ../../nbs/lib/labels/mixture.ipynb #d7ace351
 @dataclass(frozen=True)
@@ -377,8 +395,7 @@ def climb(
     "Repeat expectation and maximisation, with leaps, until nothing changes any more."
     best, gain, path, safe, limit = -np.inf, np.inf, [], None, settings.tolerance * max(patterns.n_rows, 1)
     for step in range(1, settings.max_iter + 1):
-        belief, log_pattern, opinions = expect(mixture, layout, len(patterns.counts))
-        likelihood = float(patterns.counts @ log_pattern)
+        belief, likelihood, opinions = expect(mixture, layout, patterns.counts, prior.totals)
         reached = likelihood + _log_prior(mixture, prior)
         if safe is not None and not reached >= best:  # the leap went too far: back to where it began
             (mixture.balance, mixture.shown, mixture.opinion, mixture.member), safe, path, gain = safe, None, [], np.inf
@@ -434,4 +451,4 @@ def believe(
 ) -> np.ndarray:  # P(class | pattern), shape (n_patterns, n_classes)
     "Return what a mixture believes of each pattern."
     layout = _layout(patterns.symbols, mixture.blocks, mixture.shown.shape[2])
-    return expect(mixture, layout, len(patterns.counts))[0].T
+    return _look_up(_tables(mixture, layout)[0], [*layout[0], *layout[1]], mixture.balance, len(patterns.counts))[0].T

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONF', 'PARAMS', 'COSTS', 'conf_digest', 'as_list', 'or_none', 'cost_lines', 'priced_columns', 'register_resolvers',
-           'compose', 'render', 'write_params', 'load_params']
+           'compose', 'render', 'is_fresh', 'write_params', 'load_params']
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell2
 import hashlib
@@ -161,16 +161,23 @@ def render(
     return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
 
 
+def is_fresh(
+    config: Mapping,  # a composed configuration
+    root: Path | None = None,  # the project's folder
+) -> bool:
+    "Return whether `params.yaml` is what would be written."
+    path = (root or project_root()) / PARAMS
+    return path.is_file() and path.read_text(encoding="utf-8") == render(config)
+
+
 def write_params(
     config: Mapping,  # a composed configuration
     root: Path | None = None,  # the project's folder
 ) -> bool:
     "Write `params.yaml`; return whether its text changed."
-    path = (root or project_root()) / PARAMS
-    text = render(config)
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
+    if is_fresh(config, root):
         return False
-    write_text(path, text)
+    write_text((root or project_root()) / PARAMS, render(config))
     return True
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell18

@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['FAILED', 'read_notebook', 'parse_point', 'stabilise', 'describe_failure', 'alone', 'check_point', 'drop_old_points',
-           'run_stage']
+           'read_failure', 'run_stage']
 
 # %% ../../nbs/lib/pipeline/runner.ipynb #cell2
 import contextlib
 import datetime
-import itertools
 import os
 import re
 import shutil
@@ -25,6 +24,7 @@ from mlsys.core import (
     StageError,
     explain,
     project_root,
+    read_json,
     replace_folder,
     seed_everything,
     unknown_name,
@@ -34,7 +34,7 @@ from mlsys.core import (
 from . import stage as stage_module
 from .config import load_params
 from .parameters import Parameter, check_values, read_parameters
-from .stage import Stage
+from .stage import Stage, grid_points, point_name
 
 # %% ../../nbs/lib/pipeline/runner.ipynb #cell4
 def read_notebook(
@@ -230,17 +230,40 @@ def drop_old_points(
     params: Mapping,  # params.yaml
 ) -> None:
     "Remove what points have made that are no longer in their stage's grid."
-    for name, grid in params.get("matrix", {}).items():
-        points = {",".join(f"{key}={value}" for key, value in zip(grid, values, strict=True)) for values in itertools.product(*grid.values())}
+    for name in params.get("matrix", {}):
+        points = grid_points(params, name)
         folder = root / "artifacts" / name
         for item in folder.iterdir() if folder.is_dir() else ():
             if item.is_dir() and item.name not in points:
                 shutil.rmtree(item)
 
+# %% ../../nbs/lib/pipeline/runner.ipynb #5d28c4e9
+FAILED = "reports/timing/failed.json"  # which stage failed last, when, why, and with which exit code
+
+
+def _now() -> str:
+    "Return the time, to the second."
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _note_time(stage: Stage, seconds: float) -> None:
+    "Write how long the stage took, for the summary; times are not outputs."
+    write_json(stage.root / "reports" / "timing" / f"{stage.key}.json", {"seconds": round(seconds, 3), "finished": _now()})
+
+
+def _note_failure(root: Path, key: str, error: MlsysError) -> None:
+    "Write which stage failed, when and why, in one line; the whole is on the terminal and in the notebook that is kept."
+    cause = getattr(error, "cause", str(error)).strip().splitlines() or [type(error).__name__]
+    write_json(root / FAILED, {"stage": key, "exit_code": error.exit_code, "failed": _now(), "why": cause[0]})
+
+
+def read_failure(
+    root: Path,  # the project's folder
+) -> dict[str, Any]:  # stage, exit_code, failed (time in ISO 8601) and why; empty where no run failed
+    "Return the note of the failed run."
+    return read_json(root / FAILED) if (root / FAILED).is_file() else {}
+
 # %% ../../nbs/lib/pipeline/runner.ipynb #cell18
-FAILED = "reports/timing/failed.json"  # which stage failed last, and with which exit code
-
-
 def run_stage(
     name: str,  # the stage: the stem of a notebook in nbs/stages
     overrides: Iterable[str] = (),  # the point of a grid, as `name=value`
@@ -248,12 +271,17 @@ def run_stage(
     progress: bool = True,  # whether to show a progress bar on a terminal
 ) -> Stage:
     "Run one stage and return it; raise ConfigError before the first cell, StageError after."
-    root = root or project_root()
+    root, overrides = root or project_root(), list(overrides)
+    key = "/".join([name, *overrides])
     try:
-        return _run_stage(name, overrides, root, progress)
+        stage = _run_stage(name, overrides, root, progress)
     except MlsysError as error:
-        write_json(root / FAILED, {"stage": name, "exit_code": error.exit_code})
+        if (root / "nbs" / "stages" / f"{name}.ipynb").is_file() or "DVC_STAGE" in os.environ:  # a slip of the pen at the terminal hides no failure
+            _note_failure(root, key, error)
         raise
+    if read_failure(root).get("stage") == key:
+        (root / FAILED).unlink(missing_ok=True)
+    return stage
 
 
 def _run_stage(name: str, overrides: Iterable[str], root: Path, progress: bool) -> Stage:
@@ -274,7 +302,7 @@ def _run_stage(name: str, overrides: Iterable[str], root: Path, progress: bool) 
     values = check_values(parameters, {**params[name], **point}, name)
     check_point(name, {key: values[key] for key in point}, grid)
     drop_old_points(root, params)
-    instance = ",".join(f"{key}={values[key]}" for key in grid)
+    instance = point_name({key: values[key] for key in grid})
     stage = Stage(name, root, root / "artifacts" / ".partial" / name / instance, instance)
     with alone(stage):
         shutil.rmtree(stage.scratch, ignore_errors=True)
@@ -297,12 +325,6 @@ def _run_and_finish(stage: Stage, values: dict, progress: bool) -> None:
         kept = stage.executed.with_suffix(".failed.ipynb")
         write_text(kept, nbformat.writes(stabilise(failure.notebook, stage.root)) + "\n")
         error = StageError(describe_failure(failure, stage, kept))
-        error.exit_code = getattr(failure.error, "exit_code", 1)
+        error.exit_code, error.cause = getattr(failure.error, "exit_code", 1), f"{type(failure.error).__name__}: {failure.error}"
         raise error from None
     _finish(stage, executed)
-
-
-def _note_time(stage: Stage, seconds: float) -> None:
-    "Write how long the stage took, for the summary; times are not outputs."
-    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    write_json(stage.root / "reports" / "timing" / f"{stage.key}.json", {"seconds": round(seconds, 3), "finished": finished})

@@ -46,7 +46,56 @@ def check_settings(
 
 # %% ../../nbs/lib/privacy/classifier.ipynb #cell10
 class PrivateLinearModel(BaseEstimator):
-    "How a linear model is trained within a budget; `PrivateLogisticRegression` and `PrivateLinearRegression` say what its outputs mean."
+    """How a linear model is trained by DP-SGD (Opacus) within a budget; `PrivateLogisticRegression` and `PrivateLinearRegression` say what its outputs mean.
+
+    The guarantee is for adding or removing one row. It covers the weights, hence every prediction made with them. It does not cover the number
+    of rows, hyper-parameters chosen by looking at the data, or the rows on which the model is measured.
+
+    Parameters
+    ----------
+    target_epsilon : float, default=1.0
+        Budget for the privacy loss, above 0; no unit.
+    target_delta : float, default=1e-5
+        Probability that the bound may fail; below 1 / number of rows.
+    max_grad_norm : float, default=1.0
+        Length to which each row's gradient is clipped, above 0.
+    epochs : int, default=40
+        Times that each row is seen, on average.
+    batch_size : int, default=4096
+        Rows per step, on average; the whole table where it is smaller.
+    learning_rate : float, default=0.2
+        Step size of Adam.
+    averaged_share : float, default=0.5
+        Share of the steps, counted from the end, whose weights are averaged; above 0, up to 1.
+    random_state : int or None, default=None
+        Seed of sampling and noise. A number makes the run repeatable and is for experiments only.
+
+    Attributes
+    ----------
+    epsilon_ : float
+        Spent in all, at `target_delta`; never more than `target_epsilon`.
+    noise_multiplier_ : float
+        Standard deviation of the noise, in units of `max_grad_norm`.
+    n_steps_ : int
+        Steps that the accountant counted.
+    sample_rate_ : float
+        Probability with which a row entered a step.
+
+    References
+    ----------
+    Abadi et al. 2016, Deep Learning with Differential Privacy, algorithm 1.
+    """
+
+    def __init__(self, *, target_epsilon=1.0, target_delta=1e-5, max_grad_norm=1.0, epochs=40, batch_size=4096,
+                 learning_rate=0.2, averaged_share=0.5, random_state=None):
+        self.target_epsilon = target_epsilon
+        self.target_delta = target_delta
+        self.max_grad_norm = max_grad_norm
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.averaged_share = averaged_share
+        self.random_state = random_state
 
     def _train(self, X, y, *, budget, **task):
         "Train with the budget given, and return the run and the epsilon that it spent."
@@ -89,30 +138,13 @@ def class_codes(
 class PrivateLogisticRegression(ClassifierMixin, PrivateLinearModel):
     """Logistic regression, for two classes or many, trained by DP-SGD (Opacus) within a privacy budget.
 
-    The guarantee is for adding or removing one row. It covers the weights, hence every prediction made with them. It does not cover the number
-    of rows, hyper-parameters chosen by looking at the data, or the rows on which the model is measured.
+    The budget, its parameters and attributes, and what the guarantee covers are those of `PrivateLinearModel`. With rows of norm 1 and the default `max_grad_norm`,
+    only rows that the model gets badly wrong have a longer gradient; to clip more would push the probabilities away from what they should be.
 
     Parameters
     ----------
-    target_epsilon : float, default=1.0
-        Budget for the privacy loss, above 0; no unit.
-    target_delta : float, default=1e-5
-        Probability that the bound may fail; below 1 / number of rows.
-    max_grad_norm : float, default=1.0
-        Length to which each row's gradient is clipped, above 0. With rows of norm 1, only rows that the model gets badly wrong have a longer one; to
-        clip more would push the probabilities away from what they should be.
-    epochs : int, default=40
-        Times that each row is seen, on average.
-    batch_size : int, default=4096
-        Rows per step, on average; the whole table where it is smaller.
-    learning_rate : float, default=0.2
-        Step size of Adam.
-    averaged_share : float, default=0.5
-        Share of the steps, counted from the end, whose weights are averaged; above 0, up to 1.
     classes : list or None, default=None
         Every label that there may be, declared. None takes those that occur in `y` and treats their list as public.
-    random_state : int or None, default=None
-        Seed of sampling and noise. A number makes the run repeatable and is for experiments only.
 
     Attributes
     ----------
@@ -120,31 +152,13 @@ class PrivateLogisticRegression(ClassifierMixin, PrivateLinearModel):
     intercept_ : ndarray of shape (1,) or (n_classes,)
     classes_ : ndarray of shape (n_classes,)
         In order.
-    epsilon_ : float
-        Spent, by the PRV accountant, at `target_delta`; never more than `target_epsilon`.
-    noise_multiplier_ : float
-        Standard deviation of the noise, in units of `max_grad_norm`.
-    n_steps_ : int
-        Steps that the accountant counted.
-    sample_rate_ : float
-        Probability with which a row entered a step.
-
-    References
-    ----------
-    Abadi et al. 2016, Deep Learning with Differential Privacy, algorithm 1.
     """
 
     def __init__(self, *, target_epsilon=1.0, target_delta=1e-5, max_grad_norm=1.0, epochs=40, batch_size=4096,
                  learning_rate=0.2, averaged_share=0.5, classes=None, random_state=None):
-        self.target_epsilon = target_epsilon
-        self.target_delta = target_delta
-        self.max_grad_norm = max_grad_norm
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.averaged_share = averaged_share
+        super().__init__(target_epsilon=target_epsilon, target_delta=target_delta, max_grad_norm=max_grad_norm, epochs=epochs, batch_size=batch_size,
+                         learning_rate=learning_rate, averaged_share=averaged_share, random_state=random_state)
         self.classes = classes
-        self.random_state = random_state
 
     def fit(self, X, y):
         "Train within the budget, or raise a BudgetError."

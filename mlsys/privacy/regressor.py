@@ -70,33 +70,17 @@ def find_range(
 class PrivateLinearRegression(RegressorMixin, PrivateLinearModel):
     """A linear model of a mean or a quantile, trained by DP-SGD (Opacus) within a privacy budget.
 
-    The guarantee is for adding or removing one row. It covers the weights, hence every prediction made with them. It does not cover the number
-    of rows, hyper-parameters chosen by looking at the data, or the rows on which the model is measured.
+    The budget, its parameters and attributes, and what the guarantee covers are those of `PrivateLinearModel`; gradients are clipped with the range scaled to -1 to 1.
+    What finding the range spends is added to what training spends (basic composition).
 
     Parameters
     ----------
-    target_epsilon : float, default=1.0
-        Budget for the privacy loss, above 0; no unit.
-    target_delta : float, default=1e-5
-        Probability that the bound may fail; below 1 / number of rows.
     target_range : (float, float) or None, default=None
         Least and largest value that the target may have, declared; values outside are clipped. None takes bins that suit any number.
     range_share : float, default=0.1
         Share of the budget that is spent on finding where within the declared range nearly all values are; 0 takes the declared range as it is.
     quantile : float or None, default=None
         The quantile to predict, above 0, below 1; None predicts the mean.
-    max_grad_norm : float, default=1.0
-        Length to which each row's gradient is clipped, above 0, with the range scaled to -1 to 1.
-    epochs : int, default=40
-        Times that each row is seen, on average.
-    batch_size : int, default=4096
-        Rows per step, on average; the whole table where it is smaller.
-    learning_rate : float, default=0.2
-        Step size of Adam.
-    averaged_share : float, default=0.5
-        Share of the steps, counted from the end, whose weights are averaged; above 0, up to 1.
-    random_state : int or None, default=None
-        Seed of sampling and noise. A number makes the run repeatable and is for experiments only.
 
     Attributes
     ----------
@@ -107,33 +91,19 @@ class PrivateLinearRegression(RegressorMixin, PrivateLinearModel):
         The range that the target was clipped to.
     range_epsilon_ : float
         The part of the budget that finding the range took.
-    epsilon_ : float
-        Spent in all, by the PRV accountant and basic composition, at `target_delta`; never more than `target_epsilon`.
-    noise_multiplier_ : float
-        Standard deviation of the noise, in units of `max_grad_norm`.
-    n_steps_ : int
-        Steps that the accountant counted.
-    sample_rate_ : float
-        Probability with which a row entered a step.
 
     References
     ----------
-    Abadi et al. 2016, Deep Learning with Differential Privacy, algorithm 1. Dwork and Roth 2014, theorem 3.16 (composition).
+    Dwork and Roth 2014, theorem 3.16 (composition).
     """
 
     def __init__(self, *, target_epsilon=1.0, target_delta=1e-5, target_range=None, range_share=0.1, quantile=None, max_grad_norm=1.0, epochs=40, batch_size=4096,
                  learning_rate=0.2, averaged_share=0.5, random_state=None):
-        self.target_epsilon = target_epsilon
-        self.target_delta = target_delta
+        super().__init__(target_epsilon=target_epsilon, target_delta=target_delta, max_grad_norm=max_grad_norm, epochs=epochs, batch_size=batch_size,
+                         learning_rate=learning_rate, averaged_share=averaged_share, random_state=random_state)
         self.target_range = target_range
         self.range_share = range_share
         self.quantile = quantile
-        self.max_grad_norm = max_grad_norm
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.averaged_share = averaged_share
-        self.random_state = random_state
 
     def fit(self, X, y):
         "Train within the budget, or raise a BudgetError."

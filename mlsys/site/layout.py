@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PACKAGES', 'STAGES', 'GUIDES', 'TEXTS', 'in_order', 'Page', 'slug', 'reading_order', 'library_pages', 'guide_pages',
-           'current_points', 'stage_pages', 'text_pages', 'site_pages', 'guides_index', 'worth_text', 'pipeline_index',
-           'library_indexes', 'index_pages', 'home_toctree']
+           'stage_pages', 'text_pages', 'site_pages', 'guides_index', 'worth_text', 'pipeline_index', 'library_indexes',
+           'index_pages', 'home_toctree']
 
 # %% ../../nbs/lib/site/layout.ipynb #cell2
 import re
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..core import ConfigError, explain, read_json
 from ..pipeline.digest import library_name
+from ..pipeline.stage import grid_points
 from .page import heading, read_cells
 
 # %% ../../nbs/lib/site/layout.ipynb #cell4
@@ -127,31 +128,17 @@ def guide_pages(
     return [_page(root, paths[name], f"guides/{name}") for kind in kinds for name in sorted(paths) if name.split("/")[0] == kind]
 
 # %% ../../nbs/lib/site/layout.ipynb #cell18
-def current_points(
-    root: Path,  # the project's folder
-) -> dict[str, list[str]]:
-    "Return the file names of the grid points in `params.yaml`, by stage."
-    import yaml
-
-    path = root / "params.yaml"
-    params = (yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {}
-    points = {}
-    for stage, grid in (params.get("matrix") or {}).items():
-        names = [""]
-        for key, values in grid.items():
-            names = [f"{name},{key}={value}".lstrip(",") for name in names for value in values]
-        points[stage] = names
-    return points
-
-
 def stage_pages(
     root: Path,  # the project's folder
 ) -> list[Page]:
     "Return a page per stage, or per point of its grid, as it last ran."
-    written, executed, points = root / "nbs" / "stages", root / "reports" / "notebooks", current_points(root)
-    pages = []
+    import yaml
+
+    path, pages = root / "params.yaml", []
+    params = (yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {}
+    written, executed = root / "nbs" / "stages", root / "reports" / "notebooks"
     for stage in in_order((path.stem for path in written.glob("*.ipynb")), STAGES):
-        files = {f"{stage}/{point}": executed / stage / f"{point}.ipynb" for point in points.get(stage, ())}
+        files = {f"{stage}/{point}": executed / stage / f"{point}.ipynb" for point in grid_points(params, stage)}
         files = {name: path for name, path in (files or {stage: executed / f"{stage}.ipynb"}).items() if path.is_file()}
         for name, path in files.items():
             title = heading(read_cells(path))[0] + (f" ({name.split('/')[1].replace('=', ' = ')})" if "/" in name else "")

@@ -66,19 +66,6 @@ def test_counts_and_fairlearn_say_the_same(cells):
         assert np.allclose(values[metric], expected, rtol=1e-12, atol=1e-12, equal_nan=True)
 
 
-@quiet
-@settings(max_examples=20, deadline=None)
-@given(rows=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), st.sampled_from(["a", "b", None]), st.sampled_from(["x", None])), min_size=1, max_size=12))
-def test_tiny_tables_do_not_break_it_and_no_row_is_lost(rows):
-    y, decisions, first, second = (list(column) for column in zip(*rows, strict=True))
-    found = assess_groups(y, decisions, sensitive_features=pd.DataFrame({"first": first, "second": second}), costs=COSTS, n_bootstrap=20)
-    for feature in found.features:
-        assert found.table(feature)["count"].sum() == len(rows)
-    for entry in found.gaps.values():
-        if not np.isnan(entry["value"]):
-            assert 0 <= entry["low"] <= entry["value"] <= entry["high"]
-
-
 def test_the_interval_of_a_gap_covers_the_truth():
     rng, covered, truth = np.random.default_rng(0), 0, 0.10
     frame = pd.DataFrame({"sex": ["F"] * 400 + ["M"] * 400})

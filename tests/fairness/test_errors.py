@@ -63,19 +63,6 @@ def test_sums_and_rows_say_the_same(seed, shift):
     assert figures["cost_per_1000"] == pytest.approx(COSTS.per_1000(y, predictions), rel=1e-12)
 
 
-@quiet
-@settings(max_examples=25, deadline=None)
-@given(rows=st.lists(st.tuples(st.integers(-3, 3), st.floats(-1e6, 1e6), st.sampled_from(["a", "b", None]), st.sampled_from(["x", None])), min_size=1, max_size=12))
-def test_tiny_tables_do_not_break_it_and_no_row_is_lost(rows):
-    y, predictions, first, second = (list(column) for column in zip(*rows, strict=True))
-    found = assess_errors(y, predictions, sensitive_features=pd.DataFrame({"first": first, "second": second}), costs=COSTS, n_bootstrap=20)
-    for feature in found.features:
-        assert found.table(feature)["count"].sum() == len(rows)
-    for entry in found.gaps.values():
-        if not np.isnan(entry["value"]):
-            assert 0 <= entry["low"] <= entry["value"] <= entry["high"]
-
-
 @pytest.mark.parametrize("counts", [np.ones(120, dtype=int), np.r_[np.full(3, 400), np.ones(117, dtype=int)]])
 def test_draws_keep_rows_together_over_features_and_have_the_size_of_the_table(counts):
     rng = np.random.default_rng(0)

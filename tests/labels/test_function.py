@@ -17,7 +17,7 @@ from mlsys.labels.function import (
     match_function,
     sql_functions,
 )
-from mlsys.labels.pattern import find_patterns, make_units
+from mlsys.labels.pattern import cut_columns, find_patterns, make_units
 
 TABLE = pd.DataFrame({"text": ["Buy now", "hello", None], "n": [1, 2, 3], "default": [True, False, True]}, index=[7, 8, 9])
 
@@ -174,5 +174,5 @@ def test_patterns_and_units_lose_nothing(drawn):
     patterns = find_patterns(votes, n_classes, with_inverse=True)
     assert (patterns.symbols[patterns.inverse].astype(int) - 1 == votes).all() and patterns.counts.sum() == len(votes)
     assert len(np.unique(votes, axis=0)) == len(patterns.counts) == len(find_patterns(votes, n_classes).counts)
-    for unit in make_units(patterns.symbols, range(9), n_classes + 1):
+    for unit in make_units(patterns.symbols, [*cut_columns(range(9), n_classes + 1, 10_000), range(9)], n_classes + 1):
         assert (unit.table[unit.code].reshape(len(patterns.counts), -1, n_classes + 1).argmax(2) == patterns.symbols[:, unit.members]).all()

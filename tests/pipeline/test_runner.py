@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -12,7 +13,9 @@ import pytest
 from conftest import BIN
 
 from mlsys.core import ConfigError, StageError
-from mlsys.pipeline.runner import run_stage
+from mlsys.pipeline.runner import drop_old_points, run_stage
+from mlsys.pipeline.summary import stage_keys
+from mlsys.site.layout import stage_pages
 
 MARK = "import pathlib; pathlib.Path('ran').touch()"
 
@@ -132,6 +135,47 @@ def test_a_failure_leaves_the_last_complete_run(project):
     assert (project.root / "artifacts/tiny/x.txt").read_text() == "good"
     assert (project.root / "reports/notebooks/tiny.ipynb").read_bytes() == before
     assert not list((project.root / "artifacts").glob(".partial/tiny*"))
+
+
+def test_status_says_first_that_the_last_run_failed(project):
+    (project.root / "dvc.yaml").write_text("stages:\n  tiny:\n    cmd: mlsys run tiny\n")
+    project.notebook("stage.output('x.txt').write_text('good')")
+    assert project.run("run", "tiny").returncode == 0
+    assert "FAILED" not in project.run("status").stdout
+    project.notebook("raise KeyError('[bold]income[/bold]')")
+    assert project.run("run", "tiny").returncode == 1
+    first, second, *_ = project.run("status").stdout.splitlines()
+    assert re.fullmatch(r"The last run FAILED at \d{4}-\d\d-\d\d \d\d:\d\d UTC in stage tiny: KeyError: '\[bold\]income\[/bold\]'", first), first
+    assert second == "What follows is from the run before."
+    assert project.run("run", "tinny").returncode == 2
+    assert project.run("status").stdout.startswith(first), "a slip of the pen hides no failure"
+    assert project.run("run", "tiny", "other=1").returncode == 2
+    assert "in stage tiny/other=1: " in project.run("status").stdout
+    project.notebook("stage.output('x.txt').write_text('better')")
+    assert project.run("run", "tiny").returncode == 0
+    assert "FAILED" in project.run("status").stdout, "another point of the stage has failed, and has not run since"
+    (project.root / "reports/timing/failed.json").write_text('{"exit_code": 1, "stage": "tiny"}')  # as older versions wrote it
+    assert project.run("status").stdout.startswith("The last run FAILED in stage tiny: its notebook says why\n")
+    assert project.run("run", "tiny").returncode == 0
+    assert not (project.root / "reports/timing/failed.json").exists() and "FAILED" not in project.run("status").stdout
+
+
+def test_the_points_of_a_grid_are_spelt_alike_everywhere(project):
+    grid = {"matrix": {"tiny": {"share": [0.25, 0.5], "seed": [0, 1]}}}
+    (project.root / "dvc.yaml").write_text("stages:\n  tiny:\n    matrix: {}\n    cmd: mlsys run tiny\n  other: {cmd: x}\n")
+    (project.root / "params.yaml").write_text(json.dumps(grid))
+    points = ["share=0.25,seed=0", "share=0.25,seed=1", "share=0.5,seed=0", "share=0.5,seed=1"]
+    assert stage_keys(project.root) == [*(f"tiny/{point}" for point in points), "other"]
+    for point in [*points, "share=0.75,seed=0", "seed=0,share=0.25"]:
+        (project.root / "artifacts" / "tiny" / point).mkdir(parents=True)
+    drop_old_points(project.root, grid)
+    assert sorted(item.name for item in (project.root / "artifacts/tiny").iterdir()) == sorted(points)
+    project.notebook(MARK)
+    for point in [*points, "share=0.75,seed=0"]:
+        copy = project.root / "reports" / "notebooks" / "tiny" / f"{point}.ipynb"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(project.root / "nbs/stages/tiny.ipynb", copy)
+    assert [page.source for page in stage_pages(project.root)] == [f"reports/notebooks/tiny/{point}.ipynb" for point in points]
 
 
 def test_a_killed_run_leaves_the_last_complete_run(project):
