@@ -351,7 +351,7 @@ def _examine_column(
     name: str,  # the column
     item: ColumnContract,  # its contract
     column: pd.Series,  # its values, counted from 0
-) -> tuple[list[Violation], pd.Series | None]:  # faults found so far, and the column for the rules of rows (None: there is nothing to check)
+) -> tuple[list[Violation], pd.Series | None]:  # faults found so far, and the values for the rules of rows, without those that cannot be read (None: there is nothing to check)
     "Hold the type and the missing values of a column against its contract."
     found = missing_fault(name, item, int(column.isna().sum()), len(column))
     if is_type(column, item.type):
@@ -360,7 +360,7 @@ def _examine_column(
         parsed, unread = typed_part(column, item.type)
         if unread.sum() < 0.5 * column.notna().sum():
             found.append(Violation(name, NATURAL[item.type], int(unread.sum()), np.flatnonzero(unread)))
-            return found, parsed.mask(unread, parsed.dropna().iloc[0]) if parsed.notna().any() else None
+            return found, parsed[~unread] if parsed.notna().any() else None
     change = f"the column {name} changed from {item.type} to {column.dtype}"
     return [*found, Violation(name, f"of type {item.type} (it is {column.dtype})", len(column), None, change)], None
 
@@ -375,17 +375,31 @@ def _is_kept(
         return False
     return present.empty or all(rule(present).all() for rule in row_rules(item).values())
 
+
+def _broken_rules(
+    name: str,  # the column
+    item: ColumnContract,  # its contract
+    column: pd.Series,  # its values, of the right type, indexed by position in the table
+) -> list[Violation]:
+    "Say which rules of rows a column breaks, and where."
+    pandera, ours = load_pandera(), {"not_nullable": "not missing", "field_uniqueness": "no value twice"}
+    rules = [pandera.Check(rule, error=words) for words, rule in row_rules(item).items() if column.notna().any()]
+    try:
+        pandera.DataFrameSchema({name: pandera.Column(checks=rules, nullable=item.nullable, unique=item.unique)}).validate(column.to_frame(name), lazy=True)
+    except pandera.errors.SchemaErrors as errors:
+        found = [(str(rule), np.sort(group["index"].dropna().astype("int64").to_numpy())) for rule, group in errors.failure_cases.groupby("check", sort=False)]
+        return [Violation(name, ours.get(rule, rule), len(positions), positions) for rule, positions in found]
+    return []
+
 # %% ../../nbs/lib/data/contract.ipynb #9d7b9726
 def examine(
     table: pd.DataFrame,  # a table whose types `conform` has brought in line
     contract: Contract,  # what it should be
 ) -> list[Violation]:  # every broken rule, by column
     "Find every broken rule."
-    pandera = load_pandera()
-
     extra = [str(name) for name in table.columns if name not in contract.columns and name not in ("row_id", "part")]
     table = table.reset_index(drop=True)
-    found, schema, columns = [], {}, {}
+    found = []
     for name, item in contract.columns.items():
         if name not in table.columns:
             close = nearest(name, extra)
@@ -395,21 +409,13 @@ def examine(
         faults, column = _examine_column(name, item, table[name])
         found += faults
         if column is not None and not _is_kept(item, column):
-            rules = [pandera.Check(rule, error=words) for words, rule in row_rules(item).items() if column.notna().any()]
-            schema[name], columns[name] = pandera.Column(checks=rules, nullable=item.nullable, unique=item.unique), column
+            found += _broken_rules(name, item, column)
     for name in extra:
         if contract.extra_columns == "refuse":
             found.append(Violation(name, "the column is named in the contract", len(table), None, f"the column {name} is new"))
         wrong = ~np.isfinite(table[name].dropna()) if pd.api.types.is_float_dtype(table[name]) else pd.Series(dtype=bool)
         if wrong.any():
             found.append(Violation(name, "finite", int(wrong.sum()), wrong.index[wrong].to_numpy()))
-    try:
-        pandera.DataFrameSchema(schema).validate(pd.DataFrame(columns), lazy=True)
-    except pandera.errors.SchemaErrors as errors:
-        words = {"not_nullable": "not missing", "field_uniqueness": "no value twice"}
-        for (name, rule), group in errors.failure_cases.groupby(["column", "check"], sort=False):
-            positions = np.sort(group["index"].dropna().astype("int64").to_numpy())
-            found.append(Violation(name, words.get(str(rule), str(rule)), len(positions), positions))
     order = {name: position for position, name in enumerate([*contract.columns, *extra])}
     return sorted(found, key=lambda item: (order[item.column], item.rule))
 

@@ -40,8 +40,8 @@ def broken(rows, seed=0):
     """Return a table in which every rule of a row is broken somewhere."""
     table = sound(rows, seed)
     table.loc[[5, rows - 3], "key"] = "17"
-    table.loc[9, "key"] = "-4"
-    table.loc[20, "at"], table.loc[30, "at"] = "2021-01-01T00:00:01", "1999-01-01T00:00:00"
+    table.loc[9, "key"], table.loc[11, "key"] = "-4", "oops"
+    table.loc[20, "at"], table.loc[22, "at"], table.loc[30, "at"] = "2021-01-01T00:00:01", "soon", "1999-01-01T00:00:00"
     table.loc[[40, 41], "size"] = ["1000.5", "much"]
     table.loc[[50, 51], "kind"], table.loc[60, "code"], table.loc[70, "flag"] = ["y", None], "ab12", "maybe"
     return table
