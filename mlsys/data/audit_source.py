@@ -9,13 +9,26 @@ __all__ = ['sample_and_count', 'read_for_audit', 'read_pair_for_audit']
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from .audit_rows import row_hashes
-from .repeat import Repeats
+from .repeat import Repeats, text_fingerprints
 from .source import WHOLE_BYTES, Sampler, read_source, source_size, stream_source
 
 # %% ../../nbs/lib/data/audit_source.ipynb #4277d5b1
+def _marks(piece: Any, is_text: bool) -> np.ndarray:
+    "Fingerprint the rows of a pyarrow Table."
+    if not is_text:
+        part = piece.to_pandas()
+        return row_hashes(part, list(part.columns))
+    total, names = np.zeros(piece.num_rows, dtype="uint64"), pd.util.hash_array(np.array(piece.column_names, dtype=object))
+    for name, column in zip(names, piece.columns, strict=True):
+        mixed = (text_fingerprints(column) ^ name) * np.uint64(0x9E3779B97F4A7C15)  # so that two columns with equal values do not cancel
+        total += mixed ^ (mixed >> np.uint64(31))
+    return total
+
+
 def sample_and_count(
     path: Path | str,  # a file, a folder or a pattern
     max_rows: int,  # rows of the sample
@@ -27,8 +40,7 @@ def sample_and_count(
     for reader, piece in stream_source(path, **options):
         readers = readers or [reader]
         sampler.add(piece)
-        part = piece.to_pandas()
-        marks.add(row_hashes(part, list(part.columns)))
+        marks.add(_marks(piece, is_text=hasattr(reader, "dialect")))
     table = readers[0].finish(sampler.table()[0])
     return table, {"rows_in_source": sampler.rows, "exact_duplicates": marks.count()}, marks
 

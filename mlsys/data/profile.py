@@ -19,7 +19,7 @@ import pandas as pd
 from .query import plain_types
 from .repeat import Repeats
 from .source import Sampler, join_reports, stream_source
-from .text import COMMA_NUMBER, GROUPED_NUMBER, NUMBER, infer_types, mark_missing
+from .text import COMMA_NUMBER, GROUPED_NUMBER, NUMBER, finite_numbers, infer_types, mark_missing
 
 # %% ../../nbs/lib/data/profile.ipynb #44dc38f5
 MAX_VALUES = 1000  # different values that are listed by name
@@ -183,6 +183,9 @@ class _TextTally(_Tally):
         if self.signs is None or self.signs:
             self._add_signs(values)
         self.max_length = max(self.max_length, compute.max(compute.utf8_length(values)).as_py())
+        if self.decimal != "," and compute.all(compute.match_substring(values, ".")).as_py() and (plain := finite_numbers(values)) is not None:
+            self._note_numbers(plain.to_numpy(zero_copy_only=False), counts, whole=False)
+            return
         number = compute.match_substring_regex(values, self.number).to_numpy(zero_copy_only=False)
         if number.any():
             self._add_numbers_in_text(values.filter(number), counts[number])
@@ -211,10 +214,14 @@ class _TextTally(_Tally):
         plain = compute.replace_substring(plain, ",", ".")
         code = compute.match_substring_regex(plain, r"^[+-]?(0\d+|\d{19,})$").to_numpy(zero_copy_only=False)
         self.codes += int(counts[code].sum())
-        self.numbers += int(counts.sum())
-        self.whole = self.whole and compute.all(compute.match_substring_regex(plain, r"^[+-]?\d+$")).as_py()
+        whole = self.whole and compute.all(compute.match_substring_regex(plain, r"^[+-]?\d+$")).as_py()
+        self._note_numbers(plain.to_numpy(zero_copy_only=False).astype("float64"), counts, whole)
+
+    def _note_numbers(self, numbers: np.ndarray, counts: np.ndarray, whole: bool) -> None:
+        "Take note of numbers that have been read."
+        self.numbers, self.whole = self.numbers + int(counts.sum()), self.whole and whole
         self.key.drop(not self.whole)  # a measured quantity is no key, whether or not it repeats
-        self._range(plain.to_numpy(zero_copy_only=False).astype("float64"))
+        self._range(numbers)
 
 # %% ../../nbs/lib/data/profile.ipynb #e2c12e9b
 class ColumnTally(_TextTally):

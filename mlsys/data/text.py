@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['NUMBER', 'COMMA_NUMBER', 'GROUPED_NUMBER', 'name_columns', 'mark_missing', 'line_blocks', 'cut_rows', 'refuse_ragged',
-           'cut_plain_block', 'as_number', 'infer_types', 'clean_column', 'clean_piece', 'TextReader', 'read_text']
+           'cut_plain_block', 'finite_numbers', 'plain_numbers', 'as_number', 'infer_types', 'clean_column',
+           'clean_piece', 'TextReader', 'read_text']
 
 # %% ../../nbs/lib/data/text.ipynb #8b1880b4
 import csv
@@ -158,7 +159,8 @@ def cut_plain_block(
         return None
     if delimiter != "|" and b"|" in block and re.search(rb'(^|[\n\r])[ "]*\|', block):
         return None
-    if re.search(rb"^[ \t]*[\r\n]|[\n\r][ \t]*\n[ \t]*|\r[ \t]*\r", block.replace(b"\r\n", b"\n")):  # a blank line, which Arrow fills up
+    lines = block.replace(b"\r\n", b"\n")
+    if re.match(rb"[ \t]*[\r\n]", lines) or re.search(rb"\n[ \t]*\n", lines) or (b"\r" in lines and re.search(rb"\r[ \t]*[\r\n]", lines)):  # a blank line, which Arrow fills up
         return None
     if b'"' in block and b'"' in re.sub(rb'(?:^|(?<=[\n\r' + sign + rb']))"(?:[^"]|"")*"(?=[\n\r' + sign + rb']|$)', b"", block):
         return None
@@ -170,6 +172,35 @@ def cut_plain_block(
             arrow.ConvertOptions(column_types=dict.fromkeys(names, pyarrow.string()), strings_can_be_null=False))
     except pyarrow.ArrowInvalid:
         return None
+
+# %% ../../nbs/lib/data/text.ipynb #c5f0a1d2
+def finite_numbers(
+    values: Any,  # pyarrow array of text
+) -> Any:  # pyarrow array of float64 with the same nulls, or None where a value is something else, or written in another way
+    "Read numbers as they are usually written, at the speed of Arrow."
+    import pyarrow
+    from pyarrow import compute
+
+    try:
+        numbers = compute.cast(values, pyarrow.float64())
+    except pyarrow.ArrowInvalid:
+        return None
+    return numbers if compute.all(compute.is_finite(numbers)).as_py() else None  # inf and nan are left to the patterns
+
+
+def plain_numbers(
+    column: pd.Series,  # text, with nulls
+) -> pd.Series | None:  # None where the patterns have to look
+    "Return a column as float64 where every value is a plain number with a point, as most columns of quantities are."
+    import pyarrow
+    from pyarrow import compute
+
+    values = pyarrow.array(column, from_pandas=True)
+    if len(values) == values.null_count or not compute.all(compute.match_substring(values, ".")).as_py():
+        return None
+    numbers = finite_numbers(values)
+    return None if numbers is None else pd.Series(numbers.to_numpy(zero_copy_only=False), index=column.index, name=column.name)
+
 
 # %% ../../nbs/lib/data/text.ipynb #5b089689
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|Inf|INF|infinity|Infinity)"
@@ -194,6 +225,8 @@ def as_number(
     decimal: str = "",  # "," or "." where the file's custom is known; "" reads plain numbers only
 ) -> pd.Series:
     "Return the column as int64 or float64 if every value is a number, else unchanged."
+    if decimal != "," and (plain := plain_numbers(column)) is not None:
+        return plain
     text = _plainly(column, decimal) if decimal == "," or not column.dropna().str.fullmatch(NUMBER).all() else column
     values = text.dropna()
     if values.empty or not values.str.fullmatch(NUMBER).all() or (decimal == "," and text is column and values.str.contains(".", regex=False).any()):
@@ -281,7 +314,8 @@ class TextReader:
 
     def pieces(self) -> Iterator[Any]:
         "Yield pyarrow Tables of text with nulls, in the order of the file."
-        blocks = line_blocks(self.path, self.dialect)
+        row = sum(len(value) + 1 for value in self.dialect.first_row)
+        blocks = line_blocks(self.path, self.dialect, min(max(1 << 22, 2000 * row), 1 << 26))  # 2,000 rows or more where they are long
         for block in blocks:
             table = cut_plain_block(block, self.dialect.delimiter, self.width)
             if table is None:

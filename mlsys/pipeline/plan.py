@@ -189,7 +189,7 @@ def read_as_it_comes(
         notes.append(f"read as missing: {', '.join(map(repr, options['missing_values']))}")
     if source_size(path) > WHOLE_BYTES and not query:
         notes.append(f"the file is large: parts were proposed from {len(table):,} of its {profile.rows:,} rows, drawn at random; the contract is read off all of them")
-        notes.append("profile=large (conf/profile/large.yaml): the pipeline holds every row against the contract, and learns from the 200,000 that `profile.max_rows` draws")
+        notes.append(f"profile=large (conf/profile/large.yaml): the pipeline holds every row against the contract, and learns from {len(table):,} that it draws")
     forms, several = date_forms(table)
     derive = [f'{name} = strptime("{name}", \'{form}\')' for name, form in forms.items() if not re.search(r'[=<>!"]', name)]
     notes += [f"{name} holds dates written as {form}; converted in data.derive" for name, form in forms.items()]
