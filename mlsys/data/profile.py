@@ -175,16 +175,18 @@ class _TextTally(_Tally):
         from pyarrow import compute
 
         self.kind = "text"
+        quantity = None if self.decimal == "," else finite_numbers(column)
+        self.key.drop(quantity is not None)
         if self.key.possible:
             self.key.add(column)
-        if self.rising and self.times + self.numbers + self.n_others == self.times:
+        if quantity is None and self.rising and self.times + self.numbers + self.n_others == self.times:
             self._follow(column)
         values, counts = self._count(column, None)
         if self.signs is None or self.signs:
             self._add_signs(values)
         self.max_length = max(self.max_length, compute.max(compute.utf8_length(values)).as_py())
-        if self.decimal != "," and compute.all(compute.match_substring(values, ".")).as_py() and (plain := finite_numbers(values)) is not None:
-            self._note_numbers(plain.to_numpy(zero_copy_only=False), counts, whole=False)
+        if quantity is not None:
+            self._note_numbers(quantity.to_numpy(zero_copy_only=False), counts, whole=False)
             return
         number = compute.match_substring_regex(values, self.number).to_numpy(zero_copy_only=False)
         if number.any():

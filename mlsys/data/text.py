@@ -145,6 +145,20 @@ def refuse_ragged(
         raise ContractError(explain("data.path", received, f"{width} fields in every row, as in the first", cure))
 
 # %% ../../nbs/lib/data/text.ipynb #d6f8b22b
+def _quotes_are_whole(
+    block: bytes,  # whole lines in UTF-8
+    delimiter: str,  # a single character of one byte
+) -> bool:
+    "Whether quotes stand only round whole fields, or twice inside them."
+    letters = np.frombuffer(block, dtype="uint8")
+    at = np.flatnonzero(letters == ord('"'))
+    if not len(at) or len(at) % 2:
+        return not len(at)
+    edge = np.isin(np.arange(256), [*b'\n\r"', ord(delimiter)])
+    opening, closing = at[::2], at[1::2]
+    return bool(edge[letters[opening[opening > 0] - 1]].all() and edge[letters[closing[closing < len(letters) - 1] + 1]].all())
+
+
 def cut_plain_block(
     block: bytes,  # whole lines in UTF-8
     delimiter: str,  # a single character
@@ -154,7 +168,6 @@ def cut_plain_block(
     import pyarrow
     from pyarrow import csv as arrow
 
-    sign = re.escape(delimiter.encode())
     if width < 2 or delimiter == " " or len(delimiter.encode()) > 1:
         return None
     if delimiter != "|" and b"|" in block and re.search(rb'(^|[\n\r])[ "]*\|', block):
@@ -162,7 +175,7 @@ def cut_plain_block(
     lines = block.replace(b"\r\n", b"\n")
     if re.match(rb"[ \t]*[\r\n]", lines) or re.search(rb"\n[ \t]*\n", lines) or (b"\r" in lines and re.search(rb"\r[ \t]*[\r\n]", lines)):  # a blank line, which Arrow fills up
         return None
-    if b'"' in block and b'"' in re.sub(rb'(?:^|(?<=[\n\r' + sign + rb']))"(?:[^"]|"")*"(?=[\n\r' + sign + rb']|$)', b"", block):
+    if not _quotes_are_whole(block, delimiter):
         return None
     names = [str(i) for i in range(width)]
     try:
@@ -176,11 +189,14 @@ def cut_plain_block(
 # %% ../../nbs/lib/data/text.ipynb #c5f0a1d2
 def finite_numbers(
     values: Any,  # pyarrow array of text
-) -> Any:  # pyarrow array of float64 with the same nulls, or None where a value is something else, or written in another way
-    "Read numbers as they are usually written, at the speed of Arrow."
+) -> Any:  # pyarrow array of float64 with the same nulls; None where a value may be something else, and where all are whole
+    "Read the numbers of a quantity, at the speed of Arrow."
     import pyarrow
     from pyarrow import compute
 
+    dotted = compute.match_substring(values, ".")
+    if not compute.any(dotted).as_py() or compute.any(compute.match_substring_regex(values.filter(compute.invert(dotted)), r"^[+-]?(0\d+|\d{19,})$")).as_py():
+        return None
     try:
         numbers = compute.cast(values, pyarrow.float64())
     except pyarrow.ArrowInvalid:
@@ -191,14 +207,10 @@ def finite_numbers(
 def plain_numbers(
     column: pd.Series,  # text, with nulls
 ) -> pd.Series | None:  # None where the patterns have to look
-    "Return a column as float64 where every value is a plain number with a point, as most columns of quantities are."
+    "Return a column as float64 where every value is a plain number, and one has a point."
     import pyarrow
-    from pyarrow import compute
 
-    values = pyarrow.array(column, from_pandas=True)
-    if len(values) == values.null_count or not compute.all(compute.match_substring(values, ".")).as_py():
-        return None
-    numbers = finite_numbers(values)
+    numbers = finite_numbers(pyarrow.array(column, from_pandas=True))
     return None if numbers is None else pd.Series(numbers.to_numpy(zero_copy_only=False), index=column.index, name=column.name)
 
 
