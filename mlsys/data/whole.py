@@ -91,7 +91,7 @@ class Fault:
         if len(self.examples) < 3:
             self.examples = list(dict.fromkeys([*self.examples, *hit.head(1000).dropna()]))[:3]
 
-
+# %% ../../nbs/lib/data/whole.ipynb #a495c640
 class ColumnCheck:
     "Hold a column against its contract, piece by piece."
 
