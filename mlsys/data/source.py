@@ -291,7 +291,7 @@ def source_size(
         total += size * (5 if kind else 1)
     return total
 
-
+# %% ../../nbs/lib/data/source.ipynb #dbc36481
 def read_tables(
     path: Path | str = "",  # a file, a folder or a pattern; "" to use OpenML
     test_path: Path | str = "",  # a separate test file of the same form; "" when there is none
