@@ -210,7 +210,7 @@ class Sampler:
         limit = np.inf if len(self.keys) < self.max_rows else self.keys.max()
         chosen = np.flatnonzero(keys < limit)
         if len(chosen):
-            self.kept.append(piece.take(chosen))
+            self.kept.append(piece if len(chosen) == piece.num_rows else piece.take(chosen))
             self.keys, self.places = np.append(self.keys, keys[chosen]), np.append(self.places, self.rows + chosen)
         self.rows += piece.num_rows
         if len(self.keys) > self.max_rows and (len(self.keys) > 1.2 * self.max_rows + 1000 or len(self.kept) > 50):
