@@ -14,7 +14,7 @@ import typer
 from .command import app
 
 # %% ../../nbs/lib/cli/audit.ipynb #3ef85450
-def _findings_table(title: str, findings: list, column: str, style: str) -> Any:
+def _findings_table(title: str, findings: list, column: str, style: str, most: int = 15) -> Any:
     "Lay findings out as a Rich table; COLUMN is `cure`, or a mapping of name to reason."
     from rich.table import Table
     from rich.text import Text
@@ -23,9 +23,11 @@ def _findings_table(title: str, findings: list, column: str, style: str) -> Any:
     table.add_column("finding", overflow="fold", max_width=40)
     table.add_column("kind")
     table.add_column("what was measured, and " + ("the cure" if column == "cure" else "why it was accepted"), overflow="fold")
-    for finding in findings:
+    for finding in findings[:most]:
         told = finding.cure if column == "cure" else column[finding.name]
-        table.add_row(Text(_short(finding.name, 100)), finding.kind, Text.assemble(finding.what, "\n", (f"-> {told}", "italic")))
+        table.add_row(Text(_short(finding.name, 100)), finding.kind, Text.assemble(_short(finding.what, 700), "\n", (f"-> {told}", "italic")))
+    if len(findings) > most:
+        table.add_row(Text(f"... and {len(findings) - most:,} more"), "", Text("all of them are in the report for machines (--json) and in the one for people (--report)"))
     return table
 
 
@@ -59,7 +61,9 @@ def show_audit(
 
     console = console or Console(force_jupyter=False)
     facts = report.facts
-    console.print(f"{report.source}: {facts['rows']:,} rows, {facts['columns']} columns, target {facts['target']} ({facts['problem']}). {facts['clock_why']}", markup=False, highlight=False)
+    from mlsys.data.audit_report import rows_words
+
+    console.print(f"{report.source}: {rows_words(facts)}, {facts['columns']:,} columns, target {facts['target']} ({facts['problem']}). {facts['clock_why']}", markup=False, highlight=False)
     parts = [("Findings", report.standing, "cure", "bold red"), ("Accepted", report.accepted_findings, report.accepted, "bold yellow"), ("Notes", report.notes, "cure", "bold")]
     for title, findings, column, style in parts:
         if findings:
@@ -84,35 +88,51 @@ def _read(file: str, test: str, options: dict, seed: int) -> tuple[Any, list[str
     import pandas as pd
 
     from mlsys.core import ConfigError, explain
-    from mlsys.data.audit_source import read_for_audit
+    from mlsys.data.audit_source import read_for_audit, read_pair_for_audit
 
-    table, whole = read_for_audit(file, seed=seed, **options)
     if not test:
+        table, whole = read_for_audit(file, seed=seed, **options)
         return table, None, whole
-    later, _ = read_for_audit(test, seed=seed, **options)
+    table, later, whole = read_pair_for_audit(file, test, seed=seed, **options)
     if list(later.columns) != list(table.columns):
         differing = sorted(set(map(str, later.columns)) ^ set(map(str, table.columns))) or "the order of columns"
         raise ConfigError(explain("--test", test, "a file with the same columns as FILE", f"They differ in {differing}."))
-    return pd.concat([table, later], ignore_index=True), ["train"] * len(table) + ["test"] * len(later), None
+    return pd.concat([table, later], ignore_index=True), ["train"] * len(table) + ["test"] * len(later), whole
 
 
-def _other_views(table: Any, time: str, known: list[str], code: list[Path], ordered: bool) -> tuple[list | None, list | None]:
-    "Ask the code view and the time view, where there is something to ask them about; else None."
+def _time_view(table: Any, part: list[str] | None, target: str, time: str, known: list[str], exclude: list[str]) -> list:
+    "Hold the inputs, and the label where somebody says when it is known, against the time of each row."
     from mlsys.core import ConfigError, explain
+    from mlsys.data.audit_time import audit_known_times, audit_label_times, parse_known
+    from mlsys.data.finding import Finding
 
-    code_found = time_found = None
+    if not time:
+        raise ConfigError(explain("--known", known[0], "declarations beside --time, which says when each prediction is made"))
+    declared = parse_known(known, list(map(str, table.columns)), time)
+    label = declared.pop(target, None)
+    moments = {item.base for item in declared.values() if item.base} - set(declared)
+    inputs = [name for name in map(str, table.columns) if name not in {time, target, *exclude, *moments}]
+    found = audit_known_times(table, time, {name: item for name, item in declared.items() if name in inputs}, inputs)[0] if declared else []
+    if label is None:
+        return found
+    moment = label.line.partition("=")[2].strip()
+    if part is not None:
+        sides = {name: table[[side == name for side in part]] for name in ("train", "test")}
+        return [*found, *audit_label_times(sides, time, moment)[0]]
+    what = f"`{target}` is the target, and known at {moment}. There is no split yet in which that could be checked."
+    cure = "Leave rows whose label is known only after the test begins out of the training part (data.label_delay_days, or --test with a file of its own)."
+    return [*found, Finding("label-delay", target, "time", "L3.1", what, cure, stands=False, evidence={"known": moment})]
+
+
+def _other_views(table: Any, part: list[str] | None, roles: tuple, known: list[str], code: list[Path], ordered: bool) -> tuple[list | None, list | None]:
+    "Ask the code view and the time view, where there is something to ask them about; else None."
+    target, time, exclude = roles
+    code_found = None
     if code:
         from mlsys.data.audit_code import audit_notebooks
 
         code_found = audit_notebooks(code, time_ordered=ordered)
-    if known:
-        from mlsys.data.audit_time import audit_known_times
-
-        if not time:
-            raise ConfigError(explain("--known", known[0], "declarations beside --time, which says when each prediction is made"))
-        time_found, _ = audit_known_times(table, time, known)
-        time_found = [finding for finding in time_found if finding.stands]
-    return code_found, time_found
+    return code_found, _time_view(table, part, target, time, known, exclude) if known else None
 
 # %% ../../nbs/lib/cli/audit.ipynb #35f49e46
 @app.command()
@@ -152,7 +172,7 @@ def audit(
     table, part, whole = _read(file, test, options, seed)
     found = audit_table(table, target, time=time, group=group, problem=problem, positive=positive, exclude=_names(exclude), part=part,
                         rows_in_time_order=ordered, whole=whole, max_rows=max_rows, seed=seed)
-    code_found, time_found = _other_views(table, time, known or [], code or [], bool(time) or bool(ordered))
+    code_found, time_found = _other_views(table, part, (target, time, _names(exclude)), known or [], code or [], bool(time) or bool(ordered))
     made = make_report(Path(file).name, found, code=code_found, time=time_found, accept=accept or ())
     if json:
         write_json(json, to_json(made))

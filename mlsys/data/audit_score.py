@@ -42,9 +42,10 @@ def area(
     n_pos, n_neg = int(positive.sum()), int((~positive).sum())
     if min(n_pos, n_neg) < 2:
         return 0.5, np.full(len(scores), 1.0)
-    ranks, influence = rankdata(scores), np.empty(len(scores))
-    above = (ranks[positive] - rankdata(scores[positive])) / n_neg
-    below = 1 - (ranks[~positive] - rankdata(scores[~positive])) / n_pos
+    codes, influence = np.unique(scores, return_inverse=True)[1], np.empty(len(scores))
+    of_pos, of_neg = (np.bincount(codes[side], minlength=codes.max() + 1) for side in (positive, ~positive))
+    above = (np.cumsum(of_neg) - of_neg / 2)[codes[positive]] / n_neg  # ties count half
+    below = 1 - (np.cumsum(of_pos) - of_pos / 2)[codes[~positive]] / n_pos
     value = float(above.mean())
     influence[positive] = (above - value) / math.sqrt(n_pos * (n_pos - 1))
     influence[~positive] = (below - value) / math.sqrt(n_neg * (n_neg - 1))

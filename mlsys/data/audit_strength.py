@@ -60,7 +60,7 @@ def screen(
 def _ask(subject: Subject, columns: list[Column], past: list[Column], suspect: Column, alone: Score, complete: Score, parts: tuple) -> Finding | None:
     "Hold one column against all others; return a finding, a note, or nothing."
     least, noted, limit = LIMITS[subject.problem]
-    folds, target, seed = parts
+    folds, target, seed, _ = parts
     judged = np.concatenate([test for _, test in folds])
     copies = near_copies(suspect, columns, judged[:20_000])
     others = [column for column in columns if column.name not in (suspect.name, *copies)] + past
@@ -76,8 +76,9 @@ def _ask(subject: Subject, columns: list[Column], past: list[Column], suspect: C
     unit = "partial R²" if subject.problem == "regression" else "AUC"
     also = f" (with its near {'copy' if len(copies) == 1 else 'copies'} {', '.join(copies[:3])})" if copies else ""
     what = (f"`{suspect.name}`{also} reaches {metric} {alone.value:.2f} alone; the model falls from {complete.value:.2f} to {without.value:.2f} without it. It adds what an independent "
-            f"column of {unit} {worth:.2f} ({low:.2f} to {high:.2f}) would; {'honest columns stay below' if stands else 'too few rows to say more; the limit is' if low >= limit else 'the limit is'} {limit}.")
-    cure = "Leave it out, unless it is known before the outcome; then accept it with the reason." if stands else "Ask when it becomes known."
+            f"column of {unit} {worth:.2f} ({low:.2f} to {high:.2f}) would; {'nearly all honest columns stay below' if stands else 'too few rows to say more; the limit is' if low >= limit else 'the limit is'} {limit}.")
+    what += " Nothing here tells the time, so an honest column that nearly determines the outcome would look the same: this is to be decided, not proven." if stands and not parts[3] else ""
+    cure = f"Leave it out if it becomes known with the outcome or after it. If it is known when the prediction is made, accept it: 'predicts-alone:{suspect.name} = when and from where it is known'." if stands else "Ask when it becomes known."
     evidence = {"alone": alone.value, "with": complete.value, "without": without.value, "worth": worth, "worth_low": low, "worth_high": high, "near_copies": copies}
     return Finding("predicts-alone" if stands else "strong-alone", suspect.name, "data", "L2", what, cure, stands=stands, columns=(suspect.name, *copies), evidence=evidence)
 
@@ -104,7 +105,7 @@ def audit_strength(
         if not asking:
             break
         complete = fit_and_score([*left, *past], subject, folds, target, seed)
-        answers = [_ask(subject, left, past, column, alone[column.name], complete, (folds, target, seed)) for column in asking]
+        answers = [_ask(subject, left, past, column, alone[column.name], complete, (folds, target, seed, clock is not None)) for column in asking]
         findings = [answer for answer in answers if answer is not None and answer.stands]
         if not findings:
             found += [answer for answer in answers if answer is not None]

@@ -18,7 +18,7 @@ from .audit_clock import Clock, audit_identifiers, audit_periods, audit_times, f
 from .audit_column import Column, Subject, make_subject
 from .audit_event import audit_events, audit_values
 from .audit_formula import audit_formulas
-from .audit_rows import audit_group, audit_parts, audit_repeats
+from .audit_rows import audit_group, audit_parts, audit_repeats, twins_by_chance
 from .audit_score import Fold, Score, fit_and_score, levels_shown, model_target, usable
 from .audit_strength import METRIC, audit_strength, screen
 from .finding import Finding
@@ -144,9 +144,23 @@ def _rows_view(subject: Subject, part: np.ndarray | None, identifiers: Sequence[
     return [*notes, *audit_parts(parts, columns=columns, group=group, time=by_time), *([] if group else audit_group(subject, "", skip))], counts
 
 
+def _whole_shared(whole: Mapping[str, int], table: pd.DataFrame, skip: Sequence[str]) -> list[Finding]:
+    "Report rows that stand in both files, counted in all rows of both."
+    shared, rows = whole.get("shared_rows", 0), whole.get("test_rows_in_source", 1)
+    if not shared:
+        return []
+    share, columns = shared / rows, [name for name in table.columns if name not in skip]
+    chance = twins_by_chance(table, columns) * whole["train_rows_in_source"] / len(table)
+    alike = whole["exact_duplicates"] > 0.5 * whole["train_rows_in_source"] or share < 10 * chance
+    what = f"{shared:,} of {rows:,} test rows ({share:.1%}) stand in the training part too, equal in every column; all rows of both files were compared."
+    what += " With so few values rows agree by chance, so this may be what the population looks like." if alike else ""
+    return [Finding("shared-rows", "train + test", "data", "L1.4", what, "Take them out of the training part, and find out how they came to be copied.",
+                    stands=share > 0.01 and not alike, evidence=dict(whole) | {"share": share, "by_chance": chance})]
+
+
 def _whole_repeats(whole: Mapping[str, int]) -> list[Finding]:
     "Note the duplicates of a source of which the table is a sample."
-    rows, exact = whole["rows_in_source"], whole["exact_duplicates"]
+    rows, exact = whole.get("train_rows_in_source", whole["rows_in_source"]), whole["exact_duplicates"]
     what = f"{exact:,} of {rows:,} rows repeat an earlier row exactly."
     cure = "Drop the copies before the split, or keep each with its twin on one side."
     return [Finding("duplicate-rows", "rows", "data", "L1.4", what, cure, stands=False, evidence=dict(whole))] if exact else []
@@ -200,7 +214,9 @@ def audit_table(
     skip = [*identifiers, *([group] if group else []), *[finding.where for finding in findings if finding.rule == "clock-again"]]
     inputs = inputs_of(subject, clock, skip)
     if whole:
-        findings, counts = [*_whole_repeats(whole), *[finding for finding in findings if finding.rule != "duplicate-rows"]], counts | dict(whole)
+        counted = [*_whole_repeats(whole), *_whole_shared(whole, subject.table, identifiers)]
+        known = {"duplicate-rows", *[finding.rule for finding in counted]}  # a copy by rounding that the sample shows stays where no exact one was met
+        findings, counts = [*counted, *[finding for finding in findings if finding.rule not in known]], counts | dict(whole)
     divided = divisions(subject, clock, part, group=group, inputs=inputs, max_rows=max_rows, seed=seed)
     audit = _with_models(subject, findings, clock, divided, inputs, seed)
     return replace(audit, facts=audit.facts | counts | {"group": group, "identifiers": list(identifiers), "excluded": list(exclude)})

@@ -176,7 +176,8 @@ def _known_findings(
         what = (f"For {len(open_ones)} of {len(proof)} features it is not proven that they were known at the time of the prediction: nobody says when "
                 f"{len(silent)} of them are known, and {len(open_ones) - len(silent)} have rows without a moment (of {n_rows:,}).")
         cure = "Declare it, for example `known: [\"FEATURE = time\"]` where the value comes with the row, or `FEATURE = COLUMN + 2 days`."
-        found.append(Finding("not-proven", " + ".join(open_ones["feature"]), "time", "L2", what, cure, stands=False, evidence={"features": list(open_ones["feature"])}))
+        where = " + ".join(open_ones["feature"][:5]) + (f" and {len(open_ones) - 5:,} more" if len(open_ones) > 5 else "")
+        found.append(Finding("not-proven", where, "time", "L2", what, cure, stands=False, evidence={"features": list(open_ones["feature"])}))
     return found
 
 # %% ../../nbs/lib/data/audit_time.ipynb #b99acea7

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['TYPES', 'NATURAL', 'load_pandera', 'ColumnContract', 'Contract', 'load_contract', 'shape_of', 'parse_time', 'conform',
-           'as_text', 'row_rules', 'column_schema', 'Violation', 'missing_words', 'examine', 'list_violations',
-           'find_violations', 'violation_words', 'check_contract', 'infer_contract', 'contract_for']
+           'as_text', 'is_type', 'row_rules', 'column_schema', 'Violation', 'missing_words', 'missing_fault',
+           'typed_part', 'examine', 'list_violations', 'find_violations', 'violation_words', 'check_contract',
+           'infer_contract', 'contract_for']
 
 # %% ../../nbs/lib/data/contract.ipynb #fb597114
 import re
@@ -245,7 +246,7 @@ def as_text(
     return column.astype("str")
 
 # %% ../../nbs/lib/data/contract.ipynb #3d7c8dc1
-def _is_type(
+def is_type(
     column: pd.Series,  # the column
     kind: str,  # one of TYPES
 ) -> bool:
@@ -289,7 +290,7 @@ def column_schema(
     pandera = load_pandera()
 
     low, high = item.min_missing or 0.0, 1.0 if item.max_missing is None else item.max_missing
-    checks = [pandera.Check(lambda values: bool(_is_type(values, item.type)), error=f"of type {item.type}", ignore_na=False)]
+    checks = [pandera.Check(lambda values: bool(is_type(values, item.type)), error=f"of type {item.type}", ignore_na=False)]
     if item.nullable and (low > 0 or high < 1):
         checks.append(pandera.Check(lambda values: bool(low <= values.isna().mean() <= high), error=f"{low:.1%} to {high:.1%} missing", ignore_na=False))
     checks += [pandera.Check(rule, error=words) for words, rule in row_rules(item).items()]
@@ -314,20 +315,21 @@ def missing_words(
     return "none missing" if share == 0 else "all missing" if share == 1 else f"{share:.1%} missing"
 
 
-def _missing_fault(
+def missing_fault(
     name: str,  # the column
     item: ColumnContract,  # its contract
-    column: pd.Series,  # its values
+    missing: int,  # rows without a value
+    rows: int,  # all rows, 1 or more
 ) -> list[Violation]:
     "Say whether the share of missing values is one that the contract allows."
-    low, high, share = item.min_missing or 0.0, 1.0 if item.max_missing is None else item.max_missing, float(column.isna().mean())
+    low, high, share = item.min_missing or 0.0, 1.0 if item.max_missing is None else item.max_missing, missing / rows
     if not item.nullable or low <= share <= high:
         return []
     before = missing_words(item.seen["missing"]) if item.seen and "missing" in item.seen else f"{low:.1%} to {high:.1%} missing"
-    return [Violation(name, f"{low:.1%} to {high:.1%} missing", int(column.isna().sum()), None, f"the column {name} changed from {before} to {missing_words(share)}")]
+    return [Violation(name, f"{low:.1%} to {high:.1%} missing", missing, None, f"the column {name} changed from {before} to {missing_words(share)}")]
 
 
-def _typed_part(
+def typed_part(
     column: pd.Series,  # text where the contract promises another type
     kind: str,  # "int", "float", "time" or "bool"
 ) -> tuple[pd.Series, np.ndarray]:  # the column with that type and nulls, and which values could not be read
@@ -349,16 +351,16 @@ def _examine_column(
     name: str,  # the column
     item: ColumnContract,  # its contract
     column: pd.Series,  # its values, counted from 0
-) -> tuple[list[Violation], pd.Series | None]:  # faults found so far, and the column for the rules of rows (None: there is nothing to check)
+) -> tuple[list[Violation], pd.Series | None]:  # faults found so far, and the values for the rules of rows, without those that cannot be read (None: there is nothing to check)
     "Hold the type and the missing values of a column against its contract."
-    found = _missing_fault(name, item, column)
-    if _is_type(column, item.type):
+    found = missing_fault(name, item, int(column.isna().sum()), len(column))
+    if is_type(column, item.type):
         return found, column
     if pd.api.types.is_string_dtype(column) and item.type in NATURAL:
-        parsed, unread = _typed_part(column, item.type)
+        parsed, unread = typed_part(column, item.type)
         if unread.sum() < 0.5 * column.notna().sum():
             found.append(Violation(name, NATURAL[item.type], int(unread.sum()), np.flatnonzero(unread)))
-            return found, parsed.mask(unread, parsed.dropna().iloc[0]) if parsed.notna().any() else None
+            return found, parsed[~unread] if parsed.notna().any() else None
     change = f"the column {name} changed from {item.type} to {column.dtype}"
     return [*found, Violation(name, f"of type {item.type} (it is {column.dtype})", len(column), None, change)], None
 
@@ -373,17 +375,31 @@ def _is_kept(
         return False
     return present.empty or all(rule(present).all() for rule in row_rules(item).values())
 
+
+def _broken_rules(
+    name: str,  # the column
+    item: ColumnContract,  # its contract
+    column: pd.Series,  # its values, of the right type, indexed by position in the table
+) -> list[Violation]:
+    "Say which rules of rows a column breaks, and where."
+    pandera, ours = load_pandera(), {"not_nullable": "not missing", "field_uniqueness": "no value twice"}
+    rules = [pandera.Check(rule, error=words) for words, rule in row_rules(item).items() if column.notna().any()]
+    try:
+        pandera.DataFrameSchema({name: pandera.Column(checks=rules, nullable=item.nullable, unique=item.unique)}).validate(column.to_frame(name), lazy=True)
+    except pandera.errors.SchemaErrors as errors:
+        found = [(str(rule), np.sort(group["index"].dropna().astype("int64").to_numpy())) for rule, group in errors.failure_cases.groupby("check", sort=False)]
+        return [Violation(name, ours.get(rule, rule), len(positions), positions) for rule, positions in found]
+    return []
+
 # %% ../../nbs/lib/data/contract.ipynb #9d7b9726
 def examine(
     table: pd.DataFrame,  # a table whose types `conform` has brought in line
     contract: Contract,  # what it should be
 ) -> list[Violation]:  # every broken rule, by column
     "Find every broken rule."
-    pandera = load_pandera()
-
     extra = [str(name) for name in table.columns if name not in contract.columns and name not in ("row_id", "part")]
     table = table.reset_index(drop=True)
-    found, schema, columns = [], {}, {}
+    found = []
     for name, item in contract.columns.items():
         if name not in table.columns:
             close = nearest(name, extra)
@@ -393,21 +409,13 @@ def examine(
         faults, column = _examine_column(name, item, table[name])
         found += faults
         if column is not None and not _is_kept(item, column):
-            rules = [pandera.Check(rule, error=words) for words, rule in row_rules(item).items() if column.notna().any()]
-            schema[name], columns[name] = pandera.Column(checks=rules, nullable=item.nullable, unique=item.unique), column
+            found += _broken_rules(name, item, column)
     for name in extra:
         if contract.extra_columns == "refuse":
             found.append(Violation(name, "the column is named in the contract", len(table), None, f"the column {name} is new"))
         wrong = ~np.isfinite(table[name].dropna()) if pd.api.types.is_float_dtype(table[name]) else pd.Series(dtype=bool)
         if wrong.any():
             found.append(Violation(name, "finite", int(wrong.sum()), wrong.index[wrong].to_numpy()))
-    try:
-        pandera.DataFrameSchema(schema).validate(pd.DataFrame(columns), lazy=True)
-    except pandera.errors.SchemaErrors as errors:
-        words = {"not_nullable": "not missing", "field_uniqueness": "no value twice"}
-        for (name, rule), group in errors.failure_cases.groupby(["column", "check"], sort=False):
-            positions = np.sort(group["index"].dropna().astype("int64").to_numpy())
-            found.append(Violation(name, words.get(str(rule), str(rule)), len(positions), positions))
     order = {name: position for position, name in enumerate([*contract.columns, *extra])}
     return sorted(found, key=lambda item: (order[item.column], item.rule))
 

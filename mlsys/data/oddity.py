@@ -10,6 +10,7 @@ __all__ = ['MARKERS', 'WEAK_MARKERS', 'Found', 'WORDS_FOR_BOOL', 'UNIT', 'is_num
 import re
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
 from .contract import shape_of
@@ -149,10 +150,11 @@ def _look_at_sentinels(column: ColumnProfile, sample: pd.Series) -> Iterator[Fou
         return
     if column.values is not None:
         counts = {float(value.replace(",", ".")): rows for value, rows in column.values.items() if re.fullmatch(r"[+-]?[\d.,]+(e[+-]?\d+)?", value)}
+        known = sorted(counts)
     else:
-        scale = column.rows / max(len(sample), 1)
-        counts = {float(value): round(rows * scale) for value, rows in sample.dropna().value_counts().items()} if pd.api.types.is_numeric_dtype(sample) else {}
-    known = sorted(counts)
+        numbers = sample.dropna().to_numpy(dtype="float64") if pd.api.types.is_numeric_dtype(sample) else np.empty(0)
+        known, rows = np.unique(numbers, return_counts=True)
+        counts = {float(known[place]): round(int(rows[place]) * column.rows / len(sample)) for place in (0, -1) if len(known)}
     if len(known) < 4:
         return
     suspects = {}

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from .query import plain_types
+from .repeat import Repeats
 from .source import Sampler, join_reports, stream_source
-from .text import COMMA_NUMBER, GROUPED_NUMBER, NUMBER, infer_types, mark_missing
+from .text import COMMA_NUMBER, GROUPED_NUMBER, NUMBER, finite_numbers, infer_types, mark_missing
 
 # %% ../../nbs/lib/data/profile.ipynb #44dc38f5
 MAX_VALUES = 1000  # different values that are listed by name
@@ -49,6 +50,7 @@ class ColumnProfile:
     last: Any = None  # the latest
     codes: int = 0  # of text: whole numbers that begin with 0, or are too long for 64 bits
     max_length: int = 0  # of text: letters of the longest value
+    signs: tuple[str, ...] = ()  # of text whose values all have one length: which signs stand at each place; () of others
     quantiles: dict[str, float] = field(default_factory=dict)  # of numbers: q05, median, q95, from a sample
 
     @property
@@ -60,8 +62,8 @@ class ColumnProfile:
 class KeyCheck:
     "Say whether values that come in pieces are all different."
 
-    def __init__(self, max_rows: int = 50_000_000):
-        self.possible, self.blocks, self.rows, self.checked, self.max_rows = True, [], 0, 0, max_rows
+    def __init__(self, in_memory: int = 2_000_000):  # in_memory: values up to which nothing is written to disk
+        self.possible, self.blocks, self.rows, self.checked, self.in_memory, self.spilled = True, [], 0, 0, in_memory, None
 
     def add(self, values: Any) -> None:  # values: a pyarrow array without nulls
         "Offer values."
@@ -70,14 +72,23 @@ class KeyCheck:
         hashed = pd.util.hash_array(values.to_numpy(zero_copy_only=False), categorize=False)
         self.blocks.append(np.unique(hashed))
         self.rows += len(hashed)
-        self.possible = len(self.blocks[-1]) == len(hashed) and self.rows <= self.max_rows
-        if self.possible and self.rows > 2 * self.checked + 100_000:
+        self.possible = len(self.blocks[-1]) == len(hashed)
+        if self.possible and self.spilled is None and self.rows > min(2 * self.checked + 100_000, self.in_memory):
             self._merge()
+        if self.possible and self.rows > self.in_memory:
+            self._spill()
 
     def drop(self, is_dropped: bool = True) -> None:
         "Stop looking."
         if is_dropped:
-            self.possible, self.blocks = False, []
+            self.possible, self.blocks, self.spilled = False, [], None
+
+    def _spill(self) -> None:
+        "Put what is in memory on disk; what has not repeated until here is looked at once more, at the end."
+        self.spilled = self.spilled or Repeats()
+        for block in self.blocks:
+            self.spilled.add(block)
+        self.blocks = []
 
     def _merge(self) -> None:
         "Look for repetitions between the pieces."
@@ -88,8 +99,10 @@ class KeyCheck:
 
     def result(self) -> bool:
         "Say whether no value came twice; of two values or more."
-        if self.possible:
+        if self.possible and self.spilled is None:
             self._merge()
+        elif self.possible:
+            self.possible = self.spilled.count() == 0
         return self.possible and self.rows > 1
 
 # %% ../../nbs/lib/data/profile.ipynb #85b02d04
@@ -109,7 +122,7 @@ class _Tally:
         self.rows = self.missing = self.numbers = self.times = self.dates = self.n_others = self.codes = self.max_length = 0
         self.low = self.high = self.low_time = self.high_time = self.last = None
         self.values, self.others, self.kind = Counter(), Counter(), ""
-        self.whole, self.rising, self.key = True, True, KeyCheck()
+        self.whole, self.rising, self.key, self.signs = True, True, KeyCheck(), None
 
     def _count(self, values: Any, counts: Any) -> tuple[Any, np.ndarray]:
         "Count values by name while there are few, and return them with their counts."
@@ -141,17 +154,40 @@ class _Tally:
 class _TextTally(_Tally):
     "Count pieces of text."
 
+    def _add_signs(self, values: Any) -> None:
+        "Note which signs stand where, as long as all values have one length."
+        from pyarrow import compute
+
+        lengths = compute.min_max(compute.binary_length(values)).as_py()
+        length = lengths["min"]
+        plain = length == lengths["max"] and 0 < length <= 24 and (self.signs is None or len(self.signs) == length) and compute.all(compute.string_is_ascii(values)).as_py()
+        if not plain:
+            self.signs = []
+            return
+        if self.signs is None:
+            self.signs = [set() for _ in range(length)]
+        letters = np.array(values.to_pylist(), dtype=f"S{length}").view("uint8").reshape(len(values), length)
+        for place, seen in enumerate(self.signs):
+            seen.update(map(chr, np.flatnonzero(np.bincount(letters[:, place], minlength=1)).tolist()))
+
     def _add_text(self, column: Any) -> None:
         "Count a piece of text: numbers, dates and the rest apart."
         from pyarrow import compute
 
         self.kind = "text"
+        quantity = None if self.decimal == "," else finite_numbers(column)
+        self.key.drop(quantity is not None)
         if self.key.possible:
             self.key.add(column)
-        if self.rising and self.times + self.numbers + self.n_others == self.times:
+        if quantity is None and self.rising and self.times + self.numbers + self.n_others == self.times:
             self._follow(column)
         values, counts = self._count(column, None)
+        if self.signs is None or self.signs:
+            self._add_signs(values)
         self.max_length = max(self.max_length, compute.max(compute.utf8_length(values)).as_py())
+        if quantity is not None:
+            self._note_numbers(quantity.to_numpy(zero_copy_only=False), counts, whole=False)
+            return
         number = compute.match_substring_regex(values, self.number).to_numpy(zero_copy_only=False)
         if number.any():
             self._add_numbers_in_text(values.filter(number), counts[number])
@@ -180,10 +216,14 @@ class _TextTally(_Tally):
         plain = compute.replace_substring(plain, ",", ".")
         code = compute.match_substring_regex(plain, r"^[+-]?(0\d+|\d{19,})$").to_numpy(zero_copy_only=False)
         self.codes += int(counts[code].sum())
-        self.numbers += int(counts.sum())
-        self.whole = self.whole and compute.all(compute.match_substring_regex(plain, r"^[+-]?\d+$")).as_py()
+        whole = self.whole and compute.all(compute.match_substring_regex(plain, r"^[+-]?\d+$")).as_py()
+        self._note_numbers(plain.to_numpy(zero_copy_only=False).astype("float64"), counts, whole)
+
+    def _note_numbers(self, numbers: np.ndarray, counts: np.ndarray, whole: bool) -> None:
+        "Take note of numbers that have been read."
+        self.numbers, self.whole = self.numbers + int(counts.sum()), self.whole and whole
         self.key.drop(not self.whole)  # a measured quantity is no key, whether or not it repeats
-        self._range(plain.to_numpy(zero_copy_only=False).astype("float64"))
+        self._range(numbers)
 
 # %% ../../nbs/lib/data/profile.ipynb #e2c12e9b
 class ColumnTally(_TextTally):
@@ -255,7 +295,8 @@ class ColumnTally(_TextTally):
         return ColumnProfile(
             self.name, kind if present else "empty", self.rows, self.missing, low, high, None if self.values is None else dict(self.values),
             self.numbers, self.times, self.dates, dict(self.others.most_common(MAX_VALUES)), self.n_others, self.numbers > 0 and self.whole,
-            kind in ("int", "text") and self.key.result(), kind == "time" and self.rising and present > 1, self.low_time, self.high_time, self.codes, self.max_length, quantiles if numeric else {})
+            kind in ("int", "text") and self.key.result(), kind == "time" and self.rising and present > 1, self.low_time, self.high_time, self.codes, self.max_length,
+            tuple("".join(sorted(seen)) for seen in self.signs or ()), quantiles if numeric else {})
 
 # %% ../../nbs/lib/data/profile.ipynb #b93e92d7
 @dataclass(frozen=True)

@@ -54,11 +54,13 @@ def managed_files(
     source: Path,  # the folder with the templates
     name: str,  # the project's option in conf/data
     library: str,  # the project's own package
+    profile: str = "full",  # the option of conf/profile that the project runs with
 ) -> dict[str, bytes]:  # content by path in the project
     "Return the files of a project that mlsys keeps up to date."
     files = _options(source)
     config = files["conf/config.yaml"].decode()
-    files["conf/config.yaml"] = re.sub(r"(?m)^(  - data: )\w+$", rf"\g<1>{name}", config).encode()
+    config = re.sub(r"(?m)^(  - data: )\w+$", rf"\g<1>{name}", config)
+    files["conf/config.yaml"] = re.sub(r"(?m)^(  - profile: )\w+$", rf"\g<1>{profile}", config).encode()
     pipeline = (source / "dvc.yaml").read_text(encoding="utf-8")
     files["dvc.yaml"] = pipeline.replace("      - mlsys\n", f"      - {library}\n").encode()
     for folder in ("nbs/stages", "nbs/_static"):
@@ -94,12 +96,13 @@ def write_record(
     files: Mapping[str, bytes],  # the files as mlsys gives them
     name: str,  # the project's option in conf/data
     library: str,  # the project's own package
+    profile: str = "full",  # the option of conf/profile that it runs with
 ) -> None:
     "Write down what mlsys gave, so that a later upgrade sees what was touched."
     import mlsys
 
     digests = {path: content_digest(path, content) for path, content in files.items()}
-    write_json(root / RECORD, {"mlsys": mlsys.__version__, "name": name, "library": library, "files": digests})
+    write_json(root / RECORD, {"mlsys": mlsys.__version__, "name": name, "library": library, "profile": profile, "files": digests})
 
 # %% ../../nbs/lib/pipeline/template.ipynb #e685d1dd
 @dataclass
@@ -134,7 +137,8 @@ def upgrade_project(
         raise ConfigError(explain("project", str(root), f"a project that `mlsys new` has made: it has {RECORD}", "Change to the project's folder first."))
     record, done = read_json(root / RECORD), Upgrade()
     given = record["files"]
-    files = managed_files(source or template_root(), record["name"], record["library"])
+    made_for = record["name"], record["library"], record.get("profile", "full")
+    files = managed_files(source or template_root(), *made_for)
     for name, content in files.items():
         path, digest = root / name, content_digest(name, content)
         present = content_digest(name, path.read_bytes()) if path.is_file() else None
@@ -149,5 +153,5 @@ def upgrade_project(
             done.beside.append(name)
             _write(path.with_name(f"{path.name}.new"), content)
     done.gone = [name for name in given if name not in files and (root / name).exists()]
-    write_record(root, files, record["name"], record["library"])
+    write_record(root, files, *made_for)
     return done

@@ -96,6 +96,7 @@ def test_floats_survive_as_text(values):
     assert column.tolist() == values
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-10**17, 10**17), min_size=1, max_size=30))
 def test_whole_numbers_survive_as_text(values):
     assert as_number(pd.Series([str(value) for value in values], dtype="str")).tolist() == values

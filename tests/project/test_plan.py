@@ -183,7 +183,7 @@ def test_every_key_of_the_schema_is_written_with_its_type(tmp_path):
 def test_a_large_file_is_sampled_and_its_contract_knows_all_rows(tmp_path, monkeypatch):
     from mlsys.pipeline import plan as module
 
-    monkeypatch.setattr(module, "LARGE", 10)
+    monkeypatch.setattr(module, "WHOLE_BYTES", 10)
     monkeypatch.setattr(module, "SAMPLE", 50)
     plan = make_plan(tmp_path / "s", write(tmp_path, csv(["n", "age", "sex", "amount", "bought"], rows(400))), target="bought", sensitive=[])
     assert len(plan.reading.table) == 50 and plan.contract.rows == 400 and any("large" in note for note in plan.notes)
