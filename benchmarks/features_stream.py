@@ -7,6 +7,7 @@ RAW is the Fraud Detection Handbook's table of raw transactions: two views with 
 
 import argparse
 import json
+import os
 import resource
 import tempfile
 import time
@@ -114,7 +115,7 @@ def measure(source, store, table, name):
     }
 
 
-def stream_rows(raw, events=0, redis_url=""):
+def measurements(raw, events=0, redis_url="", done=lambda: None):
     """Measure all sources and stores; return rows of a table."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -123,11 +124,26 @@ def stream_rows(raw, events=0, redis_url=""):
         for kind in ("parquet", "jsonl"):
             with open_store("sqlite", path=folder / f"{kind}.db") as store:
                 rows.append(measure(folder / f"events.{kind}", store, table, f"{kind} to SQLite"))
+            done()
         if redis_url:
             with open_store("redis", url=redis_url, namespace="benchmark") as store:
                 rows.append(measure(folder / "events.parquet", store, table, "parquet to Redis"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return [{**row, "peak_mb": peak} for row in rows]
+
+
+def stream_rows(folder, progress):
+    """Measure the handbook's whole table; return rows for the table of benchmarks/features.py: section, what, figures, note."""
+    raw = sorted((Path(os.environ.get("MLSYS_REAL_DATA", "")) / "fraud_handbook").glob("transactions_raw_*.parquet"))
+    if not raw:
+        return [("stream", "events a second", {"note": "MLSYS_REAL_DATA names no folder with fraud_handbook"}, "")]
+    task = progress.add_task("stream", total=2)
+    rows = []
+    for row in measurements(raw[0], done=lambda: progress.advance(task)):
+        figures = {"seconds": f"{row['seconds']:.2f}", "processor": f"{row['cpu_seconds']:.2f}", "peak": f"{row['peak_mb']:,.0f}"}
+        note = f"{row['events_per_cpu_second']:,} of {row['events']:,} events a second; largest difference {row['largest_difference']:.0e} over {row['values_compared']:,} values"
+        rows.append(("stream", row["what"], figures, note))
+    return rows
 
 
 if __name__ == "__main__":
@@ -137,7 +153,7 @@ if __name__ == "__main__":
     parser.add_argument("--redis", default="", help="address of a Redis server to measure too")
     parser.add_argument("--json", default="", help="where to write the table")
     given = parser.parse_args()
-    result = stream_rows(given.raw, given.events, given.redis)
+    result = measurements(given.raw, given.events, given.redis)
     print(pd.DataFrame(result).to_string(index=False))
     if given.json:
         Path(given.json).write_text(json.dumps(result, indent=2))

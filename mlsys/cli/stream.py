@@ -107,7 +107,7 @@ def stream_features(
     seed: Annotated[int, typer.Option(help="Seed of a shuffled replay.")] = 0,
     field: Annotated[list[str] | None, typer.Option(help="Field of the event in which a column stands, as [VIEW.]COLUMN=FIELD. Can be repeated.", show_default=False)] = None,
     kind: Annotated[list[str] | None, typer.Option(help="Kind of a column: [VIEW.]COLUMN=int, float, bool, text or time. Can be repeated.", show_default=False)] = None,
-    batch_size: Annotated[int, typer.Option(help="Events applied in one transaction at most.")] = 10_000,
+    batch_size: Annotated[int, typer.Option(help="Events applied in one transaction at most.")] = 25_000,
     max_events: Annotated[int | None, typer.Option(help="Stop after so many events.", show_default=False)] = None,
     idle_seconds: Annotated[float | None, typer.Option(help="Stop when no event has come for so long; by default it waits for ever.", show_default=False)] = None,
     keep: Annotated[str, typer.Option(help="How long before the newest events one may ask.")] = "1 day",

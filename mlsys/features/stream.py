@@ -289,7 +289,7 @@ def read_stream(
     store: OnlineStore,  # where the states lie
     feeds: Any,  # views, feeds or a feature set: what the events are
     *,
-    batch_size: int = 10_000,  # events applied in one transaction at most
+    batch_size: int = 25_000,  # events applied in one transaction at most
     max_events: int | None = None,  # stop after so many; None does not
     idle_seconds: float | None = None,  # stop when none have come for so long; None waits for ever (a file ends by itself)
     keep: str = "1 day",  # how long before the newest events one may ask; "unbounded" never forgets
