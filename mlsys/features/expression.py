@@ -222,7 +222,7 @@ def _parse_flag(text: str) -> bool | None:
 
 
 def _write_whole(value: float) -> str | None:
-    return str(int(value)) if abs(value) < 2.0**63 else None
+    return str(int(value)) if -(2.0**63) <= value < 2.0**63 else None
 
 
 def _part_of(part: str) -> Callable:

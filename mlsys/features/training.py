@@ -19,11 +19,12 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..core import ConfigError, ContractError, explain, unknown_name
 from .compile import ROW, quote, render, source_types, status_names, training_sql
 from .expression import derived_sql
-from .view import Expression, FeatureSet, FeatureView, as_feature_set
+from .view import Column, Expression, FeatureSet, FeatureView, as_feature_set
 
 # %% ../../nbs/lib/features/training.ipynb #5e505d6e
 class FeatureWarning(UserWarning):
@@ -211,7 +212,8 @@ def training_set(
     chosen = as_feature_set(features)
     running, own = (open_engine(engine), True) if isinstance(engine, (str, Mapping)) else (engine, False)
     try:
-        found = running.run(_prepare(running, spine, chosen, sources or {}, Path(root), time, timezone, status))
+        sql = _prepare(running, spine, chosen, sources or {}, Path(root), time, timezone, status)
+        found = _newest(spine, chosen, sources or {}, Path(root), time, timezone) if engine == "duckdb" and not status and _is_plain(chosen) else running.run(sql)
     finally:
         if own:
             running.close()
@@ -225,6 +227,25 @@ def training_set(
     return pd.concat([spine, added[[name for name in added.columns if name not in spine.columns]]], axis=1)
 
 
+def _is_plain(features: FeatureSet) -> bool:
+    "Return whether nothing but the newest rows is asked for, of views whose rows are known equally late."
+    values = all(isinstance(item, Column) for view in features.views for item in view.features)
+    return values and not features.expressions and not any(view.known_column or view.row_key or view.derive for view in features.views)
+
+
+def _newest(spine: Any, features: FeatureSet, sources: Mapping[str, Any], root: Path, time: str, timezone: str) -> pa.Table:
+    "Look the newest rows up in arrays, which is several times as fast as the statement and gives the same."
+    from mlsys.features.unsorted import read_unsorted
+
+    added = as_arrow(spine, "spine") if not isinstance(spine, (str, Path)) else as_arrow(_found("spine", root / spine), "spine") if not str(spine).endswith(".parquet") else pq.read_table(root / spine)
+    for view in features.views:
+        source = sources.get(view.name, view.source)
+        found = read_unsorted(view, source, added, time=time, timezone=timezone, root=root)
+        for name in view.names:
+            added = added.append_column(name, found[name])
+    return added
+
+# %% ../../nbs/lib/features/training.ipynb #6232a762-1
 def _prepare(engine: Any, spine: Any, features: FeatureSet, sources: Mapping[str, Any], root: Path, time: str, timezone: str, status: bool) -> str:
     "Make all tables known to an engine, check them, and return the statement."
     for name in sources:

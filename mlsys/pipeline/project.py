@@ -228,11 +228,11 @@ def write_files(
 ) -> None:
     "Write everything that a project holds, and put its configuration together."
     source = template_root()
-    files = managed_files(source, plan.name, plan.library)
+    files = managed_files(source, plan.name, plan.library, plan.profile)
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content)
-    write_record(root, files, plan.name, plan.library)
+    write_record(root, files, plan.name, plan.library, plan.profile)
     _write_own(root, plan, source)
     _write_index(root, plan.library)
     path = _copy(plan.source, root / "data")

@@ -165,7 +165,7 @@ def sql_kind(sql):
 
 
 def test_every_tree_means_the_same(engine):
-    n_examples = 400 if engine == "duckdb" else 80
+    n_examples = 120 if engine == "duckdb" else 80
 
     @settings(max_examples=n_examples, deadline=None)
     @given(st.sampled_from(["number", "text", "bool"]).flatmap(lambda kind: trees(kind, 3, engine == "duckdb")), st.lists(rows, min_size=1, max_size=6))

@@ -1,5 +1,6 @@
 """A training set is what the seven rules say, on any table."""
 
+import dataclasses
 import math
 import warnings
 
@@ -140,3 +141,15 @@ def test_rows_of_nobody_and_rows_never_known_are_counted():
         found = training_set(asked(), view, sources={"visits": source}, status=True)
     assert [str(item.message) for item in said] == ["view visits: 1 rows without customer belong to nobody and are left out", "view visits: 1 rows without seen were never known and are left out"]
     assert found["visits__status"].tolist() == ["known", "unknown", "unknown"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(world=worlds(row_keys=False), zone=st.sampled_from([None, "America/New_York"]))
+def test_newest_rows_looked_up_in_arrays_are_those_of_the_statement(duck, world, zone):
+    """`engine="duckdb"` looks plain columns up; an engine that is open always runs the statement."""
+    plain = dataclasses.replace(world.view, features=tuple(item for item in world.view.features if isinstance(item, Column)) or (Column("number"),))
+    source, spine = world.tables(zone)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FeatureWarning)
+        quick, slow = (training_set(spine, plain, time="moment", sources={"world": source}, engine=engine) for engine in ("duckdb", duck))
+    pd.testing.assert_frame_equal(quick, slow, check_dtype=False)
