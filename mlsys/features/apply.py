@@ -163,7 +163,7 @@ class Taken:
     newest: int  # latest event that is not in the future, microseconds
     states: dict[str, EntityState] = field(repr=False, default_factory=dict)  # by key
 
-
+# %% ../../nbs/lib/features/apply.ipynb #7c996085
 class ViewWriter:
     "Put events into the states of one view."
 

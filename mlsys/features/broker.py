@@ -93,8 +93,8 @@ class _Connection:
                 raise ConfigError(explain("stream", self.url, f"a stream of a Redis server; it says: {error}", "Is the key of another kind, or the group gone?")) from None
 
 # %% ../../nbs/lib/features/broker.ipynb #e1df05b4
-class RedisStream:
-    "Read a Redis stream."
+class _Place:
+    "Where a reader stands in a Redis stream, and whether all events behind it are still there."
 
     ended = False  # there may always be more
 
@@ -166,6 +166,10 @@ class RedisStream:
                                         "Let the stream keep more (XTRIM, MAXLEN), fill the store again with materialize, or go on with allow_gap=True."))
         if deleted > FIRST and place == id_of(info["last-generated-id"]):
             self.number = info["entries-added"]
+
+# %% ../../nbs/lib/features/broker.ipynb #0398afec
+class RedisStream(_Place):
+    "Read a Redis stream."
 
     def _ask(self, limit: int, wait: float) -> list:
         "Return the next events as Redis gives them."

@@ -28,7 +28,7 @@ class _Absent:
 
 ABSENT = _Absent()
 
-
+# %% ../../nbs/lib/features/event.ipynb #2fda71cf
 class Batch:
     "Some events of a stream, in its order."
 
@@ -247,7 +247,7 @@ def _moment(value: Any, zone: str, name: str) -> int | None:
         raise ConfigError(explain(name, value, "a time within a hundred thousand years of 1970"))
     return moment
 
-
+# %% ../../nbs/lib/features/event.ipynb #64f7ee20
 def read_times(
     batch: Batch,  # events
     name: str,  # field
