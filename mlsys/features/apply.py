@@ -15,13 +15,12 @@ from operator import lt
 from statistics import median_low
 from typing import Any
 
-from ..core import ConfigError, explain
 from .event import Batch, Decoder, Rejection, Rows
 from .fold import prune
 from .packing import VectorCodec, pack_both, unpack_state
 from .state import ELSEWHERE, EntityState
 from .store import Item, OnlineStore
-from .value import FOREVER, NEVER
+from .value import NEVER
 from .view import UNBOUNDED, duration
 
 # %% ../../nbs/lib/features/apply.ipynb #20483cb0

@@ -6,7 +6,6 @@
 __all__ = ['FIRST', 'id_of', 'text_of', 'RedisStream']
 
 # %% ../../nbs/lib/features/broker.ipynb #a04b07d1
-import json
 import time
 from collections.abc import Callable
 from typing import Any

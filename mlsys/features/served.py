@@ -162,8 +162,8 @@ def _plain(value: Any) -> Any:
 def _column(values: list[Any]) -> Any:
     "Return values as a column of the narrowest type that holds them all."
     kinds = {type(value) for value in values if value is not None}
-    kind = "Int64" if kinds == {int} else "boolean" if kinds == {bool} else "float64" if kinds and kinds <= {int, float} else object
-    return pd.array(values, dtype=kind) if kind != object else pd.Series(values, dtype=object)
+    kind = "Int64" if kinds == {int} else "boolean" if kinds == {bool} else "float64" if kinds and kinds <= {int, float} else ""
+    return pd.array(values, dtype=kind) if kind else pd.Series(values, dtype=object)
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
