@@ -146,7 +146,7 @@ def test_nothing_is_pickled_or_evaluated(repo):
 def test_the_repository_speaks_of_itself_alone(repo):
     tracked = subprocess.run(["git", "ls-files"], cwd=repo, capture_output=True, text=True, check=True).stdout.split("\n")
     texts = [repo / name for name in tracked if name.endswith((".py", ".md", ".yaml", ".yml", ".ipynb", ".toml", ".ini", "Makefile"))]
-    home = re.compile(r"(?<![\w.~])/(?:home|root|Users)/\w")
+    home = re.compile(r"(?<![\w.~])/(?:home|root|Users)/\w|(?<![\w.~/-])/[\w./-]+/site-packages/")
     for path in texts:
         if path.is_file() and path.name != "test_repo.py":
             found = home.search(path.read_text())
