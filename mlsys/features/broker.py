@@ -6,15 +6,12 @@
 __all__ = ['FIRST', 'id_of', 'text_of', 'RedisStream']
 
 # %% ../../nbs/lib/features/broker.ipynb #a04b07d1
-import time
-from collections.abc import Callable
 from typing import Any
 
 from ..core import ConfigError, ContractError, explain
 from .event import Batch
-from .redis import pauses, shown
+from .redis import RedisConnection
 from .replay import parse_line
-from .store import StoreUnreachable
 
 # %% ../../nbs/lib/features/broker.ipynb #64205189
 FIRST = (0, 0)  # before all events
@@ -54,42 +51,15 @@ def _as_batch(found: list[tuple[bytes, dict[bytes, bytes]]], payload: str) -> Ba
     return Batch(ids, events, broken=broken, texts=not payload)
 
 # %% ../../nbs/lib/features/broker.ipynb #072b4a41
-class _Connection:
-    "A connection that asks again."
+class _Connection(RedisConnection):
+    "A connection to a stream."
 
-    def __init__(self, url: str, timeout: float, attempts: int):
-        try:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-        except ImportError:
-            raise ConfigError(explain("stream", "redis", "an installed client", "pip install 'mlsys[redis]'")) from None
-        self.errors, self.url, self.attempts = redis.exceptions, shown(str(url)), attempts
-        try:
-            self.client = redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0), decode_responses=False)
-        except ValueError as error:
-            raise ConfigError(explain("url", self.url, "an address such as redis://localhost:6379/0", str(error))) from None
+    argument = subject = "stream"
+    cure = "Start the server or mend the address; what was read so far is kept, and a new start goes on behind it."
 
-    def call(
-        self,
-        ask: Callable[[], Any],  # asks the server
-        lost: Callable[[], None] = lambda: None,  # called when an answer was lost
-    ) -> Any:
-        "Ask; again after a pause if there is no answer."
-        waits = pauses(self.attempts)
-        while True:
-            try:
-                return ask()
-            except (self.errors.AuthenticationError, self.errors.AuthorizationError) as error:
-                raise StoreUnreachable(explain("stream", self.url, "a user and password that the server accepts", str(error))) from None
-            except (self.errors.ConnectionError, self.errors.TimeoutError) as error:
-                lost()
-                if not waits:
-                    raise StoreUnreachable(explain("stream", self.url, f"a Redis server that answers; {self.attempts} attempts failed, the last with: {error}",
-                                                   "Start the server or mend the address; what was read so far is kept, and a new start goes on behind it.")) from None
-                time.sleep(waits.pop(0))
-            except self.errors.ResponseError as error:
-                raise ConfigError(explain("stream", self.url, f"a stream of a Redis server; it says: {error}", "Is the key of another kind, or the group gone?")) from None
+    def refused(self, error: Exception) -> Exception:
+        "Return what is raised when the server does not take a command."
+        return ConfigError(explain("stream", self.url, f"a stream of a Redis server; it says: {error}", "Is the key of another kind, or the group gone?"))
 
 # %% ../../nbs/lib/features/broker.ipynb #e1df05b4
 class _Place:
@@ -126,7 +96,7 @@ class _Place:
         text, _, number = (position or "0-0").partition(" ")
         self.place, self.open, self.unconfirmed = id_of(text), True, []
         if self.group:
-            self.connection.call(lambda: self._join(position))
+            self.connection.call(self._join, position)
         info = self.connection.call(self._info) if position is None else {}
         self.number = int(number) if number else info.get("entries-added", 0) - info.get("length", 0)
 
@@ -198,7 +168,7 @@ class RedisStream(_Place):
         if self.group and self.open:
             self._confirm_old()
         self.connection.call(self._look_for_gap)
-        found = self.connection.call(lambda: self._ask(limit, wait), self._lost)
+        found = self.connection.call(self._ask, limit, wait, lost=self._lost)
         new = [item for item in found if id_of(item[0]) > self.place]
         self.repeated += len(found) - len(new)
         if self.group:
@@ -227,7 +197,7 @@ class RedisStream(_Place):
     def done(self) -> None:
         "Confirm to the group what was read; called after it was applied."
         if self.unconfirmed:
-            self.connection.call(lambda: self.connection.client.xack(self.key, self.group, *self.unconfirmed))
+            self.connection.call(self.connection.client.xack, self.key, self.group, *self.unconfirmed)
             self.unconfirmed = []
 
     def close(self) -> None:
