@@ -10,6 +10,15 @@ def empty(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def same(found: Any, wanted: Any) -> bool:
+    "Whether two values are the same feature."
+    if empty(wanted):
+        return found is None
+    if isinstance(wanted, float) or isinstance(found, float):
+        return math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-6)
+    return found == wanted
+
+
 def order(value: Any) -> tuple:
     "Rule 3: an empty value is smaller than any other."
     return (0, 0) if empty(value) else (1, value + 0.0 if isinstance(value, float) else value)

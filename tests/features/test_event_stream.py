@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reference import empty, reference_features
+from reference import reference_features, same
 from worlds import worlds
 
 from mlsys.core import ConfigError, ContractError
@@ -37,15 +37,6 @@ VISITS = FeatureView(
     (Column("amount"), Aggregate("sum", "amount", ("1d", "unbounded")), Aggregate("count", name="n")),
 )
 FEED = Feed(VISITS, kinds={"amount": "float"})
-
-
-def same(found, wanted):
-    """Whether two values are the same feature."""
-    if empty(wanted):
-        return found is None
-    if isinstance(wanted, float) or isinstance(found, float):
-        return math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-6)
-    return found == wanted
 
 
 def check_online(store, view, rows, asked):

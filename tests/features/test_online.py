@@ -1,6 +1,5 @@
 """What is served is what training would have seen: for any rows, any stores, any moments."""
 
-import math
 import threading
 import warnings
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reference import empty, reference_features
+from reference import reference_features, same
 from worlds import DAY, START, worlds
 
 from mlsys.core import ConfigError
@@ -41,15 +40,6 @@ def store(request, tmp_path_factory):
         opened = open_store("redis", url=request.getfixturevalue("redis_server").url, namespace="parity")
     with opened:
         yield opened
-
-
-def same(found, wanted):
-    """Whether two values are the same feature."""
-    if empty(wanted):
-        return found is None
-    if isinstance(wanted, float) or isinstance(found, float):
-        return math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-6)
-    return found == wanted
 
 
 def compare(store, world, rows, moment, reader=None):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reference import empty, reference_features
+from reference import empty, reference_features, same
 
 from mlsys.core import ConfigError
 from mlsys.features.fold import prune
@@ -85,13 +85,9 @@ STEPS = st.lists(
 )
 
 
-def same(found, wanted):
-    """Whether two values are the same feature."""
-    if empty(wanted):
-        return found is None
-    if isinstance(wanted, float) or isinstance(found, float):
-        return math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-6)
-    return found == wanted and type(found) is type(wanted)
+def same_in_type(found, wanted):
+    """Whether two values are the same feature, and of the same type."""
+    return same(found, wanted) and (empty(wanted) or isinstance(wanted, float) or isinstance(found, float) or type(found) is type(wanted))
 
 
 def check(reading, rows, view, entity, moment):
@@ -99,7 +95,7 @@ def check(reading, rows, view, entity, moment):
     values, status = reference_features(rows, view, entity, moment)
     assert reading.status == status
     for name, value, wanted in zip(view.names, reading.values, values.values(), strict=True):
-        assert same(value, wanted), (name, value, wanted)
+        assert same_in_type(value, wanted), (name, value, wanted)
 
 
 def add(state, rows, everyone, entity):
