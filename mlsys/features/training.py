@@ -19,10 +19,9 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..core import ConfigError, ContractError, explain, unknown_name
-from .compile import ROW, quote, render, source_types, status_names, training_sql
+from .compile import ROW, literal, quote, render, require_view_columns, source_types, status_names, training_sql
 from .expression import derived_sql
 from .view import Column, Expression, FeatureSet, FeatureView, as_feature_set
 
@@ -58,12 +57,8 @@ def source_sql(
 ) -> str:
     "Return SQL that reads Parquet."
     pattern = path / "**" / "*.parquet" if path.is_dir() else path
-    return f"read_parquet({_text(str(pattern))}, can_have_nan = true)"  # else NaN is taken for impossible wherever a file's statistics do not show it
+    return f"read_parquet({literal(str(pattern))}, can_have_nan = true)"  # else NaN is taken for impossible wherever a file's statistics do not show it
 
-
-def _text(value: str) -> str:
-    "Return a text as SQL writes it."
-    return "'" + value.replace("'", "''") + "'"
 
 # %% ../../nbs/lib/features/training.ipynb #52ad9f8b
 @dataclass
@@ -76,8 +71,8 @@ class DuckEngine:
     dialect: str = field(default="duckdb", init=False)
 
     def __post_init__(self):
-        settings = {"memory_limit": self.memory_limit, "threads": self.threads or "", "temp_directory": self.temp_folder, "TimeZone": "UTC"}
-        self.connection = duckdb.connect(config={"python_enable_replacements": "false", **{key: value for key, value in settings.items() if value and key != "TimeZone"}})
+        settings = {"memory_limit": self.memory_limit, "threads": self.threads, "temp_directory": self.temp_folder}
+        self.connection = duckdb.connect(config={"python_enable_replacements": "false", **{key: value for key, value in settings.items() if value}})
         self.connection.execute("SET TimeZone = 'UTC'")
         with suppress(duckdb.InvalidInputException):  # where DuckDB could not draw its bar, it does not let itself be told not to
             self.connection.execute("SET enable_progress_bar = false")
@@ -90,12 +85,11 @@ class DuckEngine:
         numbered: bool = False,  # whether to add the position of each row
     ) -> dict[str, str]:  # type by column
         "Make a table known to the engine."
-        if isinstance(table, (str, Path)):
-            table = _found(name, Path(root) / table)
+        table = _held(name, table, Path(root))
         if isinstance(table, Path):
             relation = source_sql(table)
         else:
-            self.connection.register(f"{name}__table", as_arrow(table, name))
+            self.connection.register(f"{name}__table", table)
             relation = quote(f"{name}__table")
         number = f", ROW_NUMBER() OVER () - 1 AS {ROW}" if numbered else ""
         self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS SELECT *{number} FROM {relation}")
@@ -118,7 +112,7 @@ class DuckEngine:
         if to.suffix != ".parquet":
             to.mkdir()
             to = to / "part-00000.parquet"
-        self._guarded(lambda: self.connection.execute(f"COPY ({sql}) TO {_text(str(to))} (FORMAT parquet)"))
+        self._guarded(lambda: self.connection.execute(f"COPY ({sql}) TO {literal(str(to))} (FORMAT parquet)"))
 
     def _guarded(self, work: Callable) -> Any:
         "Say in a sentence what a person can mend."
@@ -134,6 +128,12 @@ class DuckEngine:
         self.connection.close()
 
 # %% ../../nbs/lib/features/training.ipynb #d3e50357
+def _held(name: str, table: Any, root: Path) -> Any:
+    "Return Parquet as a path, and any other table or file as Arrow."
+    table = _found(name, root / table) if isinstance(table, (str, Path)) else table
+    return table if isinstance(table, Path) else as_arrow(table, name)
+
+
 def _found(name: str, path: Path) -> Any:
     "Return Parquet as a path, and any other file as a table."
     from mlsys.data.source import read_source, source_files
@@ -162,10 +162,7 @@ def check_source(
 ) -> None:
     "Refuse what cannot be right, and say what is left out."
     where, schema, plain = f"view {view.name}", source_types(view, schema), schema
-    for role, names in (("entity", view.entity), ("event_time", (view.event_time,)), ("known", (view.known_column,)), ("row_key", view.row_key), ("features", view.columns)):
-        for name in names:
-            if name and name not in schema:
-                raise ConfigError(unknown_name(f"{where}, {role}", name, schema))
+    require_view_columns(view, schema)
     for name in view.entity:
         if name in spine and 'NULL' not in spine[name] and family(schema[name]) != family(spine[name]):
             raise ConfigError(explain(f"{where}, entity {name}", f"{schema[name]} in the source, {spine[name]} in the spine", "one kind in both", "Cast one of them first."))
@@ -209,11 +206,15 @@ def training_set(
     root: Path | str = ".",  # what relative paths start from
 ) -> pd.DataFrame:  # the spine's rows in their order, and the features behind its columns
     "Return each row of the spine once, with every feature as it was known at its moment."
-    chosen = as_feature_set(features)
+    chosen, tables = as_feature_set(features), {**(sources or {})}
     running, own = (open_engine(engine), True) if isinstance(engine, (str, Mapping)) else (engine, False)
+    plain = engine == "duckdb" and not status and _is_plain(chosen)
     try:
-        sql = _prepare(running, spine, chosen, sources or {}, Path(root), time, timezone, status)
-        found = _newest(spine, chosen, sources or {}, Path(root), time, timezone) if engine == "duckdb" and not status and _is_plain(chosen) else running.run(sql)
+        if plain:  # sources are asked twice, so they are read beforehand
+            given = {view.name: tables.get(view.name, view.source) for view in chosen.views}
+            tables |= {name: _held(name, table, Path(root)) for name, table in given.items() if not isinstance(table, str) or table}
+        sql = _prepare(running, spine, chosen, tables, Path(root), time, timezone, status)
+        found = _newest(running, chosen, tables, time, timezone) if plain else running.run(sql)
     finally:
         if own:
             running.close()
@@ -233,14 +234,13 @@ def _is_plain(features: FeatureSet) -> bool:
     return values and not features.expressions and not any(view.known_column or view.row_key or view.derive for view in features.views)
 
 
-def _newest(spine: Any, features: FeatureSet, sources: Mapping[str, Any], root: Path, time: str, timezone: str) -> pa.Table:
+def _newest(engine: DuckEngine, features: FeatureSet, sources: Mapping[str, Any], time: str, timezone: str) -> pa.Table:
     "Look the newest rows up in arrays, which is several times as fast as the statement and gives the same."
     from mlsys.features.unsorted import read_unsorted
 
-    added = as_arrow(spine, "spine") if not isinstance(spine, (str, Path)) else as_arrow(_found("spine", root / spine), "spine") if not str(spine).endswith(".parquet") else pq.read_table(root / spine)
+    added = engine.run(f"SELECT * EXCLUDE ({ROW}) FROM spine ORDER BY {ROW}")
     for view in features.views:
-        source = sources.get(view.name, view.source)
-        found = read_unsorted(view, source, added, time=time, timezone=timezone, root=root)
+        found = read_unsorted(view, sources[view.name], added, time=time, timezone=timezone)
         for name in view.names:
             added = added.append_column(name, found[name])
     return added
