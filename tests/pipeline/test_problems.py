@@ -43,6 +43,7 @@ def done(request, tmp_path_factory):
         "name": "trips", "path": "trips.csv", "target": told["target"], "positive_label": "", "problem": request.param, "time": "began", "group": "",
         "sensitive": ["sex"], "exclude": told["exclude"], "derive": [], "contract": "conf/contract/none.yaml", "label_delay_days": 0,
     }  # fmt: skip
+    del data["defaults"]  # the features of the bundled table
     if request.param == "multiclass":
         data["derive"] = ["payment = CAST(payment AS VARCHAR)"]
     objective = {"statement": "Be prepared.", "unit": "USD", "tolerance": 1.0, "gates": ["cost_per_1000 <= 1e12"]} | told["objective"]
