@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from reference import reference_features
+from reference import order, reference_features
 from worlds import worlds
 
 from mlsys.core import ConfigError, ContractError
@@ -71,7 +71,8 @@ def test_equals_the_rules_in_plain_python(tmp_path, table, view, part_rows, thre
     rows, moments = table
     owners = {}
     for row in rows if view.row_key else []:  # which of two owners of one version has it, no rule says
-        owners.setdefault(repr([row[name] for name in ("fact", "at", "known_at", "x", "word")]), set()).add((row["shop"], row["customer"]))
+        version = (*(row[name] for name in view.row_key), row["at"], row["known_at"] if view.known_column else 0, *(order(row[name]) for name in view.columns))
+        owners.setdefault(version, set()).add(tuple(row[name] for name in view.entity))
     assume(all(len(found) == 1 for found in owners.values()))
     layout = write_layout(view, as_table(rows), tmp_path / "layout", part_rows=part_rows, threads=1)
     spine = pa.table({"shop": pa.array([shop for shop, _, _ in moments], pa.string()), "customer": pa.array([customer for _, customer, _ in moments], pa.int64()),
