@@ -107,6 +107,21 @@ def test_a_zone_is_named_where_one_is_missing():
     assert training_set(spine, berlin, sources={"visits": visits()})["pages"].tolist()[1:] == [3.0, 5.0]
 
 
+@pytest.mark.parametrize("features", [[Column("pages")], [Aggregate("last", "pages")]])
+def test_a_text_that_names_its_distance_to_utc_knows_better_than_the_zone(features):
+    berlin = FeatureView("visits", "customer", "at", features, timezone="Europe/Berlin")
+    source = pd.DataFrame({"customer": 1, "at": ["2024-01-01T00:00:00+05:00", "2024-01-01 00:30:00", "2024-01-01 00:00:00.5Z"], "pages": [1.0, 2.0, 3.0]})
+    spine = pd.DataFrame({"customer": 1, "event_time": pd.to_datetime(["2023-12-31 18:59", "2023-12-31 19:00", "2023-12-31 23:30", "2024-01-01 00:01"], utc=True)})
+    assert training_set(spine, berlin, sources={"visits": source})[berlin.names[0]].fillna(0).tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_a_zone_that_nobody_knows_is_refused():
+    with pytest.raises(ConfigError, match="view visits, timezone: .*Did you mean Europe/Berlin"):
+        FeatureView("visits", "customer", "at", [Column("pages")], timezone="Europe/Berlino")
+    with pytest.raises(ConfigError, match="timezone: received .Mars/Base"):
+        training_set(asked(), VIEW, sources={"visits": visits()}, timezone="Mars/Base")
+
+
 FAULTS = {
     "a column that is not there": (dict(view=FeatureView("visits", "customer", "at", [Column("page")])), "view visits, features: received 'page'.*Did you mean pages"),
     "an entity that is not in the spine": (dict(spine=asked().rename(columns={"customer": "person"})), "entity .a column of the spine.: received 'customer'"),
