@@ -49,7 +49,7 @@ def duck():
     engine.close()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(world=worlds(), zone=st.sampled_from([None, "UTC", "America/New_York"]))
 def test_any_table_gives_what_the_rules_say(duck, world, zone):
     check(world, duck, zone)
