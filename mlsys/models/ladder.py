@@ -6,6 +6,7 @@
 __all__ = ['RUNGS', 'Rung', 'Choice', 'paired_costs', 'choose_simplest', 'step_table', 'choice_of', 'plot_ladder']
 
 # %% ../../nbs/lib/models/ladder.ipynb #cell2
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -154,8 +155,9 @@ def step_table(
 def choice_of(
     content: Mapping[str, Any],  # what `Choice.to_dict` returned, read back
 ) -> Choice:
-    "Return a choice that was kept as plain types."
-    return Choice(**{**content, "rungs": [Rung(**rung) for rung in content["rungs"]]})
+    "Return a choice that was kept as plain types; an end of an interval that is not known comes back as NaN."
+    rungs = [Rung(**{key: math.nan if value is None else value for key, value in rung.items()}) for rung in content["rungs"]]
+    return Choice(**{**content, "rungs": rungs})
 
 # %% ../../nbs/lib/models/ladder.ipynb #cell19
 def plot_ladder(

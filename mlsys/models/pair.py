@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['split_cost', 'cheapest_pair', 'saving_of_second', 'search_rule']
 
-# %% ../../nbs/lib/models/pair.ipynb #37bb9ca1
+# %% ../../nbs/lib/models/pair.ipynb #b62de096
 from collections.abc import Callable
 from itertools import combinations
 from typing import Any
@@ -15,7 +15,7 @@ import pandas as pd
 
 from .condition import NO_RULE, Rule, as_text, cuts_of, fulfils, rule_holds
 
-# %% ../../nbs/lib/models/pair.ipynb #f0673e1d
+# %% ../../nbs/lib/models/pair.ipynb #ea498611
 def _bins(
     values: pd.Series,  # one column, shape (n_rows,)
     max_bins: int,  # cuts of a number, or categories, at most
@@ -55,7 +55,7 @@ def _cell_sums(
     rows = len(cells)
     return csr_array((np.ones(rows), cells, np.arange(rows + 1)), shape=(rows, n_cells)).T @ columns
 
-# %% ../../nbs/lib/models/pair.ipynb #767d1dab
+# %% ../../nbs/lib/models/pair.ipynb #71537b3c
 def _cheapest_of_two(
     first: tuple,  # what `_bins` returned for one column
     second: tuple,  # for another
@@ -73,7 +73,8 @@ def _cheapest_of_two(
         rows = np.rint(inside[..., -1])
         costs = inside[..., :-1].min(axis=-1) + (total - inside)[..., :-1].min(axis=-1)
         costs = np.where((rows >= fewest) & (rows <= total[-1] - fewest), costs, np.inf)
-        if costs.size and costs.min() < best - 1e-9 * abs(costs.min()):
+        least = costs.min(initial=np.inf)
+        if least < np.inf and least < best - 1e-9 * abs(least):
             place = np.unravel_index(int(costs.argmin()), costs.shape)
             best, found = costs[place], (*conditions_a[place[0]], joint, *conditions_b[place[1]])
     return float(best), found
@@ -89,7 +90,7 @@ def _least(
     inside, total = (members @ table)[:, :-1], table.sum(axis=0)[:-1]
     return float((inside.min(axis=1) + (total - inside).min(axis=1)).min(initial=total.min()))
 
-# %% ../../nbs/lib/models/pair.ipynb #0dc369eb
+# %% ../../nbs/lib/models/pair.ipynb #c8c45b76
 def _sharpen(
     frame: pd.DataFrame,  # the rows, shape (n_rows, n_columns)
     losses: np.ndarray,  # cost of each answer in each row, shape (n_rows, n_answers)
@@ -126,7 +127,7 @@ def split_cost(
     "Return what the rows cost in all when both sides get their cheapest answer."
     return float(losses[holds].sum(axis=0).min() + losses[~holds].sum(axis=0).min())
 
-# %% ../../nbs/lib/models/pair.ipynb #46e7579c
+# %% ../../nbs/lib/models/pair.ipynb #cce1546c
 def cheapest_pair(
     frame: pd.DataFrame,  # the columns to look at, shape (n_rows, n_columns)
     losses: np.ndarray,  # cost of each possible answer in each row, shape (n_rows, n_answers)
@@ -143,13 +144,13 @@ def cheapest_pair(
     best, found = np.inf, NO_RULE
     for one, two in combinations([name for name in views if name in order], 2):
         cost, pair = _cheapest_of_two(views[one], views[two], columns, fewest)
-        if pair[1] and cost < best - 1e-9 * abs(cost):
+        if pair[0] and cost < best - 1e-9 * abs(cost):
             best, found = cost, (one, *pair[:3], two, *pair[3:])
     for side in (0, 1, 0) if found[1] else ():
         found = _sharpen(frame, losses, found, side, fewest)
     return found
 
-# %% ../../nbs/lib/models/pair.ipynb #30610fb1
+# %% ../../nbs/lib/models/pair.ipynb #b154a8c7
 def _charged(
     rule: Rule,  # found on the rows of `inside`
     frame: pd.DataFrame,  # all rows
@@ -185,7 +186,7 @@ def saving_of_second(
     units = np.bincount(codes, weights=saved)
     return float(units.sum() / len(frame)), float(units.std() * np.sqrt(n_units) / len(frame))
 
-# %% ../../nbs/lib/models/pair.ipynb #7372e3d4
+# %% ../../nbs/lib/models/pair.ipynb #30fe1c51
 def search_rule(
     frame: pd.DataFrame,  # the columns to look at, shape (n_rows, n_columns)
     losses: np.ndarray,  # cost of each possible answer in each row, shape (n_rows, n_answers)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mlsys.core import ConfigError
-from mlsys.models.baseline import fulfils
+from mlsys.models.condition import fulfils
 from mlsys.models.rule import IfThenClassifier, IfThenRegressor, cheapest_split
 from mlsys.objective.problem import ClassCosts, ErrorCosts, weighted_quantile
 
