@@ -6,7 +6,7 @@
 __all__ = ['METHODS', 'methods_for', 'row_losses', 'fit_map', 'apply_map', 'deal_folds', 'probabilities_of', 'compare_maps',
            'choose_map', 'CalibratedClassifier']
 
-# %% ../../nbs/lib/models/calibrate.ipynb #4b8e37a6
+# %% ../../nbs/lib/models/calibrate.ipynb #64afc050
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from ..core import ConfigError, explain, unknown_name
 
-# %% ../../nbs/lib/models/calibrate.ipynb #20f296ee
+# %% ../../nbs/lib/models/calibrate.ipynb #93b4766a
 METHODS = ("none", "sigmoid", "isotonic", "temperature")
 
 
@@ -51,7 +51,7 @@ def row_losses(
     "Return the log loss of each row."
     return -np.log(np.clip(probabilities[np.arange(len(codes)), codes], 1e-15, 1))
 
-# %% ../../nbs/lib/models/calibrate.ipynb #cae22bef
+# %% ../../nbs/lib/models/calibrate.ipynb #aae05879
 def fit_map(
     method: str,  # one of METHODS
     probabilities: np.ndarray,  # P(class) of rows that the model had not seen, shape (n_rows, n_classes)
@@ -103,7 +103,7 @@ def apply_map(
         return found / found.sum(axis=1, keepdims=True)
     return probabilities
 
-# %% ../../nbs/lib/models/calibrate.ipynb #833cfcfc
+# %% ../../nbs/lib/models/calibrate.ipynb #6925fd73
 def deal_folds(
     codes: np.ndarray,  # the true class, shape (n_rows,)
     n_folds: int,  # 2 or more
@@ -136,7 +136,7 @@ def probabilities_of(
     full[:, np.searchsorted(classes, model.classes_)] = found
     return full
 
-# %% ../../nbs/lib/models/calibrate.ipynb #37c88de3
+# %% ../../nbs/lib/models/calibrate.ipynb #e6ecfcba
 def compare_maps(
     probabilities: np.ndarray,  # P(class), each row by a model that had not seen it, shape (n_rows, n_classes)
     codes: np.ndarray,  # the true class, shape (n_rows,)
@@ -167,7 +167,7 @@ def choose_map(
     helps = [method for method, found in compared.items() if found["gain"] > 2 * found["standard_error"]]
     return min(helps, key=lambda method: compared[method]["log_loss"], default="none")
 
-# %% ../../nbs/lib/models/calibrate.ipynb #fb1d54fe
+# %% ../../nbs/lib/models/calibrate.ipynb #817818c4
 class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     """Correct the probabilities of a classifier where that is shown to help.
 
@@ -264,7 +264,8 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def predict(self, X):
         "Return the likeliest class of each row."
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        found = self.predict_proba(X)
+        return self.classes_[found.argmax(axis=1)]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['train_network', 'network_outputs', 'DenseNetwork', 'NetworkClassifier', 'NetworkRegressor', 'make_network']
 
-# %% ../../nbs/lib/models/network.ipynb #95cf6dfc
+# %% ../../nbs/lib/models/network.ipynb #dd2df9f5
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..data.roles import Roles
 from .preprocess import make_preprocessor
 from .quantile import ResidualQuantileRegressor
 
-# %% ../../nbs/lib/models/network.ipynb #1981f3f7
+# %% ../../nbs/lib/models/network.ipynb #bafe85ea
 def train_network(
     X: np.ndarray,  # float32, standardised, shape (n_rows, n_inputs)
     y: np.ndarray,  # class codes (int64, n_outputs above 1), or 0 and 1 or numbers (float32), shape (n_rows,)
@@ -33,6 +33,7 @@ def train_network(
     learning_rate: float,  # of the first step, above 0
     weight_decay: float,  # pull of the weights towards zero, 0 or more
     seed: int,  # of first weights and order of rows
+    start: Sequence[float] = (),  # what each output begins with; zeros where it is empty
 ) -> list[np.ndarray]:  # float32: weights and offsets of each layer, from the first
     "Train a network of dense layers."
     import torch
@@ -46,8 +47,9 @@ def train_network(
         rows, truth = torch.from_numpy(X), torch.from_numpy(y)
         layers = []
         for place, (before_it, after_it) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-            spread = (2 / before_it) ** 0.5 if place < len(sizes) - 2 else 0.0  # He et al. 2015; a last layer of zeros begins without an opinion
+            spread = (2 / before_it) ** 0.5 if place < len(sizes) - 2 else 0.0  # He et al. 2015; a last layer of zeros begins with `start` for all
             layers += [torch.randn(before_it, after_it, generator=draws) * spread, torch.zeros(after_it)]
+        layers[-1] += torch.tensor(start if len(start) else [0.0] * sizes[-1], dtype=torch.float32)
         layers = [layer.requires_grad_() for layer in layers]
         groups = [{"params": layers[::2], "weight_decay": weight_decay}, {"params": layers[1::2], "weight_decay": 0.0}]
         optimiser = torch.optim.AdamW(groups, lr=learning_rate)
@@ -82,23 +84,23 @@ def network_outputs(
         found = np.maximum(found, 0, out=found) if place < len(weights) - 2 else found
     return found
 
-# %% ../../nbs/lib/models/network.ipynb #38f67954
+# %% ../../nbs/lib/models/network.ipynb #00de93be
 class DenseNetwork(BaseEstimator):
     """What `NetworkClassifier` and `NetworkRegressor` have in common.
 
     Parameters
     ----------
-    hidden : tuple of int, default=(64, 32)
+    hidden : tuple of int, default=(32, 16)
         Units of each hidden layer; an empty tuple makes a linear model.
-    epochs : int, default=20
+    epochs : int, default=5
         Times that each row is seen.
-    min_steps : int, default=400
+    min_steps : int, default=100
         Steps at least, however small the table.
     batch_size : int, default=256
         Rows a step.
     learning_rate : float, default=0.003
         Size of the first step, above 0; it falls to 0 along a straight line.
-    weight_decay : float, default=0.1
+    weight_decay : float, default=3.0
         Pull of the weights towards zero, 0 or more.
     random_state : int, RandomState or None, default=0
         Seed of the first weights and of the order of rows.
@@ -111,7 +113,7 @@ class DenseNetwork(BaseEstimator):
         What is taken off each column, and what it is divided by.
     """
 
-    def __init__(self, hidden=(64, 32), epochs=20, min_steps=400, batch_size=256, learning_rate=0.003, weight_decay=0.1, random_state=0):
+    def __init__(self, hidden=(32, 16), epochs=5, min_steps=100, batch_size=256, learning_rate=0.003, weight_decay=3.0, random_state=0):
         self.hidden = hidden
         self.epochs = epochs
         self.min_steps = min_steps
@@ -131,15 +133,16 @@ class DenseNetwork(BaseEstimator):
         if not all(isinstance(units, (int, np.integer)) and units >= 1 for units in self.hidden):
             raise ConfigError(explain("hidden", self.hidden, "whole numbers, 1 or more: the units of each hidden layer"))
 
-    def _train(self, X, y, loss, n_outputs):
+    def _train(self, X, y, loss, start):
         "Standardise the columns and train."
         self.mean_, self.scale_ = X.mean(axis=0), X.std(axis=0)
         self.scale_ = np.where(self.scale_ > 1e-12 * np.maximum(1, np.abs(self.mean_)), self.scale_, 1.0)
         seed = self.random_state if isinstance(self.random_state, (int, np.integer)) else check_random_state(self.random_state).randint(2**31 - 1)
         steps = max(int(self.min_steps), int(np.ceil(self.epochs * len(X) / self.batch_size)))
         self.weights_ = train_network(
-            self._standardised(X).astype(np.float32), y, loss, [X.shape[1], *(int(units) for units in self.hidden), n_outputs], steps=steps,
-            batch_size=int(self.batch_size), learning_rate=float(self.learning_rate), weight_decay=float(self.weight_decay), seed=int(seed))
+            self._standardised(X).astype(np.float32), y, loss, [X.shape[1], *(int(units) for units in self.hidden), len(start)], steps=steps,
+            batch_size=int(self.batch_size), learning_rate=float(self.learning_rate), weight_decay=float(self.weight_decay), seed=int(seed),
+            start=[float(value) for value in start])
 
     def _standardised(self, X):
         return (X - self.mean_) / self.scale_
@@ -149,7 +152,7 @@ class DenseNetwork(BaseEstimator):
         X = validate_data(self, X, reset=False, dtype=np.float64)
         return network_outputs(self._standardised(X), self.weights_)
 
-# %% ../../nbs/lib/models/network.ipynb #e30cc85b
+# %% ../../nbs/lib/models/network.ipynb #11c1033c
 class NetworkClassifier(ClassifierMixin, DenseNetwork):
     """A small network for two classes or more.
 
@@ -169,8 +172,8 @@ class NetworkClassifier(ClassifierMixin, DenseNetwork):
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ConfigError(explain("y", f"one class only: {self.classes_[0]}", "two classes or more"))
-        two = len(self.classes_) == 2
-        self._train(X, codes.astype(np.float32 if two else np.int64), "logistic" if two else "softmax", 1 if two else len(self.classes_))
+        logs, two = np.log(np.bincount(codes) / len(codes)), len(self.classes_) == 2
+        self._train(X, codes.astype(np.float32 if two else np.int64), "logistic" if two else "softmax", [logs[1] - logs[0]] if two else logs)
         return self
 
     def predict_proba(self, X):
@@ -184,7 +187,8 @@ class NetworkClassifier(ClassifierMixin, DenseNetwork):
 
     def predict(self, X):
         "Return the likeliest class of each row."
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        found = self.predict_proba(X)
+        return self.classes_[found.argmax(axis=1)]
 
 
 class NetworkRegressor(RegressorMixin, DenseNetwork):
@@ -203,20 +207,20 @@ class NetworkRegressor(RegressorMixin, DenseNetwork):
         self._check()
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         self.middle_, self.spread_ = float(y.mean()), float(y.std()) or 1.0
-        self._train(X, ((y - self.middle_) / self.spread_).astype(np.float32), "squared", 1)
+        self._train(X, ((y - self.middle_) / self.spread_).astype(np.float32), "squared", [0.0])
         return self
 
     def predict(self, X):
         "Return the expected quantity of each row."
         return self._outputs(X)[:, 0] * self.spread_ + self.middle_
 
-# %% ../../nbs/lib/models/network.ipynb #d9fac893
+# %% ../../nbs/lib/models/network.ipynb #cf08d858
 def make_network(
     roles: Roles,  # which columns are numeric, which are categories
-    hidden: Sequence[int] = (64, 32),  # units of each hidden layer
-    epochs: int = 20,  # times that each row is seen
+    hidden: Sequence[int] = (32, 16),  # units of each hidden layer
+    epochs: int = 5,  # times that each row is seen
     learning_rate: float = 0.003,  # size of the first step, above 0
-    weight_decay: float = 0.1,  # pull of the weights towards zero, 0 or more
+    weight_decay: float = 3.0,  # pull of the weights towards zero, 0 or more
     seed: int = 0,  # of the first weights, of the order of rows and of folds
     quantile: float = 0.5,  # of a quantity, in (0, 1): under / (under + over) of the prices
 ) -> Pipeline | ResidualQuantileRegressor:  # not fitted
