@@ -107,10 +107,11 @@ def choose_simplest(
     for drawn, unit in {"rows": None, **(units or {})}.items():
         values, sample = paired_costs(y, decisions, costs, n_bootstrap, seed, unit)
         draws[drawn] = sample, len(y) if unit is None else int(unit_codes(unit, len(y)).max()) + 1
-    best, rungs, drawn = int(values.argmin()), [], "rows"
+    best, rungs, drawn, widest = int(values.argmin()), [], "rows", 0.0
     for place, name in enumerate(names):
         found, worse = _difference(draws, values, place, best)
-        drawn = found if place == 0 else drawn  # the simplest candidate bears the question
+        if worse["high"] - worse["low"] > widest:
+            drawn, widest = found, worse["high"] - worse["low"]
         below = max(place - 1, 0)
         saved = _difference(draws, values, below, place)[1]
         rungs.append(Rung(name, float(values[place]), worse["value"], worse["low"], worse["high"], bool(worse["low"] <= tolerance),

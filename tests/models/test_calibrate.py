@@ -12,7 +12,15 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mlsys.core import ConfigError
-from mlsys.models.calibrate import CalibratedClassifier, apply_map, compare_maps, deal_folds, fit_map, methods_for, row_losses
+from mlsys.models.calibrate import (
+    CalibratedClassifier,
+    apply_map,
+    compare_maps,
+    deal_folds,
+    fit_map,
+    methods_for,
+    row_losses,
+)
 from mlsys.models.persistence import load_model, save_model
 
 

@@ -124,9 +124,9 @@ def test_one_class_in_a_fold_does_not_end_the_search():
     """The first stretch of time knows one class only: that fold is left out, the others judge."""
     table = table_of(300).assign(y=np.r_[np.zeros(150), np.arange(150) % 2].astype(int))
     roles = Roles("y", "1", "0", numeric=["x"], rows_in_time_order=True)
-    for rung, given in (("boosted", EAGER), ("network", {"hidden": [4], "epochs": 1})):
+    for rung, start in (("boosted", EAGER), ("network", {"hidden": [4], "epochs": 1})):
         search = ["network.learning_rate = 0.001 | 0.01", *SEARCH]
-        found = tune_rung(rung, table, roles, [], given | ({"learning_rate": 0.003} if rung == "network" else {}), search, n_trials=2, n_folds=3)
+        found = tune_rung(rung, table, roles, [], start | ({"learning_rate": 0.003} if rung == "network" else {}), search, n_trials=2, n_folds=3)
         assert found.trials and all(np.isfinite(trial["loss"]) for trial in found.trials if trial["share_of_rows"] == 1)
 
 
