@@ -198,11 +198,6 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Its numbers.
     compared_ : dict
         Log loss and Brier score of each correction on held-out rows; empty where none was tried.
-
-    References
-    ----------
-    Platt (1999), *Probabilistic Outputs for Support Vector Machines*; Zadrozny and Elkan (2002), *Transforming Classifier Scores into Accurate
-    Multiclass Probability Estimates*; Guo, Pleiss, Sun and Weinberger (2017), *On Calibration of Modern Neural Networks*.
     """
 
     def __init__(self, estimator=None, method="auto", n_folds=3, min_rows=200, shuffle=True, random_state=0):
@@ -217,9 +212,9 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         "Fit the classifier, and learn a correction; `groups` says who a row belongs to."
         if self.method != "auto" and self.method not in METHODS:
             raise ConfigError(unknown_name("method", self.method, ("auto", *METHODS)))
-        for name, least in (("n_folds", 2), ("min_rows", 0)):
-            if not isinstance(getattr(self, name), (int, np.integer)) or getattr(self, name) < least:
-                raise ConfigError(explain(name, getattr(self, name), f"a whole number, {least} or more"))
+        for name, value, least in (("n_folds", self.n_folds, 2), ("min_rows", self.min_rows, 0)):
+            if not isinstance(value, (int, np.integer)) or value < least:
+                raise ConfigError(explain(name, value, f"a whole number, {least} or more"))
         (X,) = indexable(X)
         validate_data(self, X, skip_check_array=True)
         if y is None:
@@ -258,7 +253,7 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def predict_proba(self, X):
         "Return the probability of each class, shape (n_rows, n_classes)."
         check_is_fitted(self)
-        found = self.estimator_.predict_proba(X)
+        found = self.estimator_.predict_proba(X)  # checks the values
         validate_data(self, X, skip_check_array=True, reset=False)
         return apply_map(self.method_, self.correction_, found)
 
@@ -270,6 +265,5 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         inner = get_tags(LogisticRegression() if self.estimator is None else self.estimator)
-        tags.input_tags = inner.input_tags
-        tags.classifier_tags.multi_class = inner.classifier_tags.multi_class
+        tags.input_tags, tags.classifier_tags.multi_class = inner.input_tags, inner.classifier_tags.multi_class
         return tags

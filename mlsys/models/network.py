@@ -7,7 +7,6 @@ __all__ = ['train_network', 'network_outputs', 'DenseNetwork', 'NetworkClassifie
 
 # %% ../../nbs/lib/models/network.ipynb #dd2df9f5
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
