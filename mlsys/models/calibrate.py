@@ -198,6 +198,11 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Its numbers.
     compared_ : dict
         Log loss and Brier score of each correction on held-out rows; empty where none was tried.
+
+    References
+    ----------
+    Platt (1999), *Probabilistic Outputs for Support Vector Machines*; Zadrozny and Elkan (2002), *Transforming Classifier Scores into Accurate
+    Multiclass Probability Estimates*; Guo, Pleiss, Sun and Weinberger (2017), *On Calibration of Modern Neural Networks*.
     """
 
     def __init__(self, estimator=None, method="auto", n_folds=3, min_rows=200, shuffle=True, random_state=0):

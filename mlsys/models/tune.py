@@ -229,7 +229,7 @@ def tune_rung(
     stamp = _rows_digest(rows, roles.columns) + _code_digest() + "".join(costs) + repr(roles)
     drawn = [settings | {spread.name: spread.draw(rng) for spread in ranges} for _ in range(n_trials)]
     racing, done = [settings, *(one for place, one in enumerate(drawn) if one != settings and one not in drawn[:place])], []
-    shares = [share for share in (0.25, 0.5, 1.0) if share == 1 or min(len(fitted) for fitted, _ in folds) * share >= 200]
+    shares = [share for share in ((0.25, 0.5, 1.0) if n_trials > 4 else (0.5, 1.0)) if share == 1 or min(len(fitted) for fitted, _ in folds) * share >= 200]
     for share in shares:
         found = [_loss_of(rung, one, share, rows, roles, costs, folds, seed, trials, stamp) for one in racing]
         done += [{**one, "share_of_rows": share, "loss": loss} for one, loss in zip(racing, found, strict=True)]
