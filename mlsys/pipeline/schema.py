@@ -157,7 +157,7 @@ class FeaturesConfig:
     source: str = ""
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell8
-RUNGS = ("constant", "rule", "logistic", "boosted")
+RUNGS = ("constant", "rule", "logistic", "boosted", "network")
 
 
 @dataclass(kw_only=True)
@@ -172,6 +172,12 @@ class ModelConfig:
     max_leaf_nodes: int = between(2, 10_000)
     min_samples_leaf: int = between(1, 1_000_000)
     l2: float = between(0, 1e6)
+    network_hidden: "list[int]" = between(1, 10_000)
+    network_epochs: int = between(1, 10_000)
+    network_learning_rate: float = between(1e-6, 10)
+    network_weight_decay: float = between(0, 1e3)
+    calibration: str = one_of("none", "auto", "sigmoid", "isotonic", "temperature")
+    search: "list[str]" = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -213,6 +219,7 @@ class ProfileConfig:
     max_rows: int = between(0, 1_000_000_000)
     n_bootstrap: int = between(20, 100_000)
     latency_rows: int = between(10, 100_000)
+    trials: int = between(0, 10_000, 0)
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell8-1
 GROUPS = {

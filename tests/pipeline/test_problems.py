@@ -67,7 +67,7 @@ def test_the_whole_pipeline_runs_and_says_what_suits(done):
     problem, folder, screen = done
     cards = json.loads((folder / "reports/metrics/evaluate.json").read_text())
     third = "linear" if problem == "regression" else "logistic"
-    assert set(cards) == {"constant", "rule", third, "boosted"}
+    assert set(cards) == {"constant", "rule", third, "boosted", "network"}
     assert all(PROBLEMS[problem]["metrics"] | {"cost_per_1000", "saving_per_1000"} <= set(card) for card in cards.values())
     assert "auc_roc" not in cards[third] and ("MAE" in screen) == (problem == "regression") and ("macro F1" in screen) == (problem == "multiclass")
 
@@ -96,8 +96,8 @@ def test_the_files_are_what_later_stages_and_people_read(done):
 
 def test_the_same_seed_gives_the_same_files(done):
     _, folder, _ = done
-    before = {path: path.read_bytes() for name in ("baseline", "train") for path in (folder / "artifacts" / name).glob("*.skops")}
-    assert len(before) == 4
+    before = {path: path.read_bytes() for name in ("baseline", "train") for path in (folder / "artifacts" / name).glob("*.s*s")}
+    assert len(before) == 5
     for stage in ("train", "baseline"):
         assert run(["mlsys", "run", stage], folder).returncode == 0
     assert all(path.read_bytes() == content for path, content in before.items())
