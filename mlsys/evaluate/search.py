@@ -140,8 +140,12 @@ class SliceSearch:
         mean = sums[first, second] / rows
         variance = np.maximum(squares[first, second] / rows - mean**2, 1.0)
         error = np.sqrt(variance * np.maximum(1 / rows - 1 / len(costs), 1e-12))
-        p_values = ndtr(-mean / error)
         z = -ndtri(0.025 / max(len(rows), 1))
+        p_values = ndtr(-mean / error)
+        # Two conditions stand together only where they cost more than each alone, beyond what the best of so many tries does.
+        single = np.diag(sums) / np.maximum(alone, 1)
+        more = np.minimum(*((mean - single[one]) / np.sqrt(variance * np.maximum(1 / rows - 1 / alone[one], 1e-12)) for one in (first, second)))
+        p_values = np.where((first == second) | (more > z), p_values, 1.0)
         ranked = pd.DataFrame({"first": first, "second": second, "bound": mean - z * error, "p_value": false_discovery_control(p_values) if len(rows) else p_values})
         return ranked[ranked["p_value"] <= 0.25].sort_values("bound", ascending=False, kind="stable"), len(rows)
 
