@@ -343,27 +343,40 @@ def typical_row(
     return found
 
 
-def case_rows(test: MinimumFunctionality, subject: Subject) -> pd.DataFrame:
+def _named_values(test: MinimumFunctionality, subject: Subject, place: int) -> tuple[dict[str, Any], list[str]]:
+    "Return the values that a case names, and the inputs that are computed from others."
+    roles, case, where = subject.roles, test.cases[place], f"{test.name}: cases[{place}]"
+    subject.require(list(case["row"]), where)
+    named = {name: fitting_value(value, subject.reference[name], f"{where}: {name}", test.unseen == "allow") for name, value in case["row"].items()}
+    derived = [item.name for item in subject.followers.expressions if item.name not in named and item.name in roles.features]
+    absent = [name for name in roles.features if name not in named and name not in derived]
+    if absent and test.fill == "none":
+        shown = ", ".join(absent[:10]) + (f", ... ({len(absent)} in all)" if len(absent) > 10 else "")
+        raise ConfigError(explain(where, sorted(named), f"every input; missing: {shown}", "Add them, or write fill: typical."))
+    return named, derived
+
+
+def case_rows(
+    test: MinimumFunctionality,  # the cases
+    subject: Subject,  # says what the inputs are, and what is typical
+) -> pd.DataFrame:  # one row per case
     "Return the cases as rows of inputs."
-    roles, reference = subject.roles, subject.reference
-    typical, rows = typical_row(reference, roles.features), []
-    for place, case in enumerate(test.cases):
-        where = f"{test.name}: cases[{place}]"
-        subject.require(list(case["row"]), where)
-        named = {name: fitting_value(value, reference[name], f"{where}: {name}", test.unseen == "allow") for name, value in case["row"].items()}
-        derived = [item.name for item in subject.followers.expressions if item.name not in named and item.name in roles.features]
-        absent = [name for name in roles.features if name not in named and name not in derived]
-        if absent and test.fill == "none":
-            shown = ", ".join(absent[:10]) + (f", ... ({len(absent)} in all)" if len(absent) > 10 else "")
-            raise ConfigError(explain(where, sorted(named), f"every input; missing: {shown}", "Add them, or write fill: typical."))
-        row = reference[roles.features].head(1).reset_index(drop=True)
-        for name in roles.features:
-            row = with_values(row, name, [named.get(name, typical[name])])
-        others = {name for item in subject.followers.expressions for name in inputs(item) if name not in row.columns and name in reference.columns}
-        for name in sorted(others):
-            row = with_values(row.assign(**{name: reference[name].iloc[:1].to_numpy()}), name, [named.get(name, typical_row(reference, [name])[name])])
-        rows.append(subject.followers.apply(row, [name for name in row.columns if name not in derived]))
-    return pd.concat(rows, ignore_index=True)
+    reference, roles = subject.reference, subject.roles
+    given = [_named_values(test, subject, place) for place in range(len(test.cases))]
+    behind = {name for item in subject.followers.expressions for name in inputs(item) if name in reference.columns}
+    columns = list(dict.fromkeys([*roles.features, *sorted(behind)]))
+    typical = typical_row(reference, columns)
+    rows = reference[columns].iloc[np.zeros(len(given), dtype=int)].reset_index(drop=True)
+    for name in columns:
+        rows = with_values(rows, name, [named.get(name, typical[name]) for named, _ in given])
+    for derived in dict.fromkeys(tuple(derived) for _, derived in given):
+        these = [place for place, (_, other) in enumerate(given) if tuple(other) == derived]
+        computed = subject.followers.apply(rows.iloc[these], [name for name in columns if name not in derived])
+        for name in derived:
+            values = rows[name].astype(object).to_numpy(copy=True)
+            values[these] = computed[name]
+            rows = with_values(rows, name, values)
+    return rows
 
 # %% ../../nbs/lib/evaluate/behaviour.ipynb #35ef1cb2
 def find_cases(test: MinimumFunctionality, subject: Subject) -> Finding:
