@@ -8,8 +8,15 @@ import pytest
 
 from mlsys.core import ConfigError
 from mlsys.data.roles import Roles
-from mlsys.evaluate.behaviour import Followers, Subject, behaviour_failures, check_behaviour, perturb, share_interval
-from mlsys.evaluate.expectation import Perturbation, expectation_from, expectations_from
+from mlsys.evaluate.behaviour import (
+    Followers,
+    Subject,
+    behaviour_failures,
+    check_behaviour,
+    perturb,
+    share_interval,
+)
+from mlsys.evaluate.expectation import expectation_from, expectations_from
 from mlsys.features.view import Expression
 from mlsys.objective.cost import Costs
 from mlsys.objective.problem import ClassCosts, ErrorCosts
