@@ -238,22 +238,25 @@ def _beyond(test: Any, subject: Subject, rows: pd.DataFrame, costs: AnyCosts, be
 def find_invariance(test: Invariance, subject: Subject, rows: pd.DataFrame, costs: AnyCosts, before: np.ndarray) -> Finding:
     "Try other values in a column."
     reached = subject.require([test.column], test.name)
-    column, known = rows[test.column], subject.reference[test.column]
-    values = list(test.values) or sorted(column.dropna().unique().tolist(), key=str)
-    if not test.values and len(values) > MOST_VALUES:
-        raise ConfigError(explain(f"{test.name}: values", [], f"the values to try, because {test.column} has {len(values):,}", f"Write values: [{_as_label(values[0]) if test.column not in subject.roles.sensitive else '...'}, ...]."))
+    known = subject.reference[test.column]
+    values, note = list(test.values), ""
+    if not values:
+        counts = known.value_counts().sort_index(key=lambda index: index.map(str)).sort_values(ascending=False, kind="stable")
+        if _is_quantity(known) and len(counts) > MOST_VALUES:
+            raise ConfigError(explain(f"{test.name}: values", [], f"the values to try, because {test.column} is a quantity with {len(counts):,}", "Write values: [..., ...]."))
+        values, note = counts.index[:MOST_VALUES].tolist(), f"the {MOST_VALUES} most frequent of {len(counts):,} values were tried" if len(counts) > MOST_VALUES else ""
     values = [fitting_value(value, known, f"{test.name}: values") for value in values]
     if not reached:
         return Finding.none(len(rows), f"{test.column} is no input of the model and cannot move it; inputs that stand in for it can")
     if len(values) < 2 and not test.values:
-        return Finding.none(len(rows), f"{test.column} has one value in these rows: nothing was tried")
+        return Finding.none(len(rows), f"{test.column} has one value in the training rows: nothing was tried")
     variants = []
     for value in values:
         after = subject.answer(subject.followers.apply(with_values(rows, test.column, value), [test.column]), costs)
         words = f"{test.column} = another value" if test.column in subject.roles.sensitive else f"{test.column} = {_as_label(value)}"
         variants.append((_beyond(test, subject, rows, costs, before, after), _score(after), words))
     others = [name for name in reached if name != test.column]
-    return _worst_of(variants, _score(before), f"with what follows: {', '.join(others)}" if others else "")
+    return _worst_of(variants, _score(before), "; ".join(filter(None, [f"with what follows: {', '.join(others)}" if others else "", note])))
 
 # %% ../../nbs/lib/evaluate/behaviour.ipynb #ab388eb4
 def _change(column: pd.Series, how: str, value: Any, known: pd.Series, where: str) -> np.ndarray | Any:

@@ -133,6 +133,18 @@ def test_a_model_that_gives_no_answer_breaks_the_test():
     assert found["verdict"][0] == "fails" and found["share"][0] == 1 and "no answer" in found["worst"][0]
 
 
+def test_of_many_categories_the_most_frequent_of_training_are_tried():
+    training = make_rows(3000).assign(home=lambda table: [f"kind {place % 30 if place < 1500 else place % 15}" for place in range(len(table))])
+    rows, tried = make_rows(100).assign(home="only in these rows"), set()
+
+    def spy(rows, costs):
+        tried.update(rows["home"].unique())
+        return np.full(len(rows), 0.3)
+
+    found = check_behaviour(expectations_from([{"kind": "invariance", "column": "home", "at_most": 0}]), Subject(spy, rows, roles_of(), COSTS["binary"], training))
+    assert len(tried) == 21 and {f"kind {place}" for place in range(15)} < tried and "20 most frequent of 30" in found["note"][0]
+
+
 def test_a_category_never_seen_can_be_asked_for():
     seen = set()
     def spy(rows, costs):
@@ -148,7 +160,7 @@ def test_a_category_never_seen_can_be_asked_for():
         ({"kind": "invariance", "column": "sx", "at_most": 0}, "Did you mean sex"),
         ({"kind": "invariance", "column": "y", "at_most": 0}, "column"),
         ({"kind": "invariance", "column": "home", "values": ["rented"], "at_most": 0}, "Did you mean rent"),
-        ({"kind": "invariance", "column": "income", "at_most": 0}, "the values to try, because income has"),
+        ({"kind": "invariance", "column": "income", "at_most": 0}, "the values to try, because income is a quantity"),
         ({"kind": "invariance", "column": "income", "values": ["much"], "at_most": 0}, "a number, because income is a quantity"),
         ({"kind": "directional", "change": {"home": {"add": 1}}, "score": "never_rises"}, "set, because home is no quantity"),
         ({"kind": "directional", "change": {"income": {"add": 1}}, "score": "never_rises", "of": "a"}, "nothing, because there is one score"),
