@@ -174,6 +174,7 @@ class SliceSearch:
         max_conditions: int = 2,  # 1 or 2
         max_overlap: float = 0.5,  # share of rows (of those in either) that two slices may have in common
         limit: float = 0.0,  # excess per 1,000 decisions that is allowed
+        foreseen: Any = None,  # what the model expected of each row, shape (n_rows,); None where it expects nothing
     ) -> pd.DataFrame:  # as `check_slices`, on the rows that were not searched, and `excess_searched`; attrs: searched
         "Find the worst slices on one half of the rows and judge them on the other."
         losses = np.asarray(losses, dtype=float)
@@ -184,7 +185,8 @@ class SliceSearch:
         ranked, searched = self.rank(losses, max_conditions == 2) if self.conditions and np.ptp(losses) > 0 else (pd.DataFrame(columns=["first", "second"]), 0)
         kept = self._prune(ranked, losses, most, max_overlap)
         units = {kind: codes[self.judged] for kind, codes in self.units.items()}
-        table = check_slices({text: inside[self.judged] for text, inside in kept.items()}, losses[self.judged], units=units, limit=limit)
+        table = check_slices({text: inside[self.judged] for text, inside in kept.items()}, losses[self.judged], units=units, limit=limit,
+                             foreseen=None if foreseen is None else np.asarray(foreseen)[self.judged])
         whole = losses[self.searched].mean()
         table.insert(5, "excess_searched", [1000 * (losses[self.searched][inside[self.searched]].mean() - whole) for inside in kept.values()])
         table.attrs = {"searched": searched, "rows_searched": len(self.part), "rows_judged": len(self.judged)}

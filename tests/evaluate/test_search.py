@@ -6,7 +6,15 @@ import pytest
 
 from mlsys.core import ConfigError
 from mlsys.evaluate.search import SliceSearch, conditions_of, worst_excess
-from mlsys.evaluate.slice import check_slices, excess_with_error, holm, slice_rows
+from mlsys.evaluate.slice import (
+    check_slices,
+    excess_with_error,
+    foreseen_losses,
+    holm,
+    slice_rows,
+)
+from mlsys.objective.cost import Costs
+from mlsys.objective.problem import ClassCosts, ErrorCosts
 
 
 def make_table(seed, rows=3000):
@@ -101,6 +109,20 @@ def test_verdicts_of_given_slices():
     assert check_slices(slices, losses)["verdict"].tolist() == ["fails", "holds", "not enough evidence", "not enough evidence"]
     assert check_slices(slices, losses, limit=5000)["verdict"].tolist()[:2] == ["holds", "holds"]
     assert check_slices({}, losses).empty
+
+
+def test_what_a_model_foresees_tells_risky_rows_from_misjudged_ones():
+    rng = np.random.default_rng(0)
+    risky, misjudged = rng.random(6000) < 0.3, rng.random(6000) < 0.3
+    truth = 0.1 + 0.25 * risky
+    y, costs = (rng.random(6000) < truth + 0.25 * misjudged).astype(int), Costs(0, 1, 1, 0)
+    foreseen = foreseen_losses(costs, truth, costs.decide(truth))
+    table = check_slices({"risky": risky, "misjudged": misjudged}, costs.of(y, costs.decide(truth)), foreseen=foreseen)
+    assert table["verdict"].tolist() == ["fails", "fails"]
+    assert table["foreseen"][0] == pytest.approx(table["excess_per_1000"][0], rel=0.15) and abs(table["foreseen"][1]) < 20 < table["excess_per_1000"][1]
+    classes, probabilities = ClassCosts(["a", "b", "c"], priced={(0, 1): np.full(2, 7.0)}), np.array([[0.2, 0.5, 0.3], [0.9, 0.05, 0.05]])
+    assert foreseen_losses(classes, probabilities, [1, 0]) == pytest.approx([0.2 * 7 + 0.3, 0.1])
+    assert foreseen_losses(ErrorCosts(1, 1), [1.0], [1.0]) is None
 
 
 def test_the_figure_for_a_gate():
