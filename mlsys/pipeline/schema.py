@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RUNGS', 'GROUPS', 'between', 'one_of', 'DataConfig', 'ObjectiveConfig', 'LabelsConfig', 'SplitConfig', 'AuditConfig',
-           'FeaturesConfig', 'ModelConfig', 'FairnessConfig', 'PrivacyConfig', 'EngineConfig', 'ProfileConfig',
-           'objective_faults', 'features_faults', 'check_config']
+           'FeaturesConfig', 'ModelConfig', 'BehaviourConfig', 'FairnessConfig', 'PrivacyConfig', 'EngineConfig',
+           'ProfileConfig', 'objective_faults', 'features_faults', 'behaviour_faults', 'check_config']
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell2
 from collections.abc import Mapping
@@ -181,6 +181,20 @@ class ModelConfig:
 
 
 @dataclass(kw_only=True)
+class BehaviourConfig:
+    "What a model is expected to do, and which slices are watched."
+
+    name: str
+    slices: "list[str]" = field(default_factory=list)
+    slice_conditions: int = between(0, 2, 2)
+    min_slice_rows: int = between(4, 1_000_000, 50)
+    min_slice_share: float = between(0, 0.5, 0.02)
+    slice_limit: float = between(0, float("inf"), 0.0)
+    max_rows: int = between(10, 1_000_000, 2000)
+    tests: "list[dict]" = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
 class FairnessConfig:
     "What is assessed, and under which constraint the mitigated variant is made."
 
@@ -230,6 +244,7 @@ GROUPS = {
     "split": SplitConfig,
     "audit": AuditConfig,
     "model": ModelConfig,
+    "behaviour": BehaviourConfig,
     "fairness": FairnessConfig,
     "privacy": PrivacyConfig,
     "engine": EngineConfig,
@@ -266,6 +281,24 @@ def features_faults(
     except ConfigError as error:
         return [str(error)]
     return []
+
+
+def behaviour_faults(
+    values: Mapping,  # the behaviour's part of a configuration, each value of its type
+) -> list[str]:
+    "Return what is wrong with declared tests and slices."
+    from mlsys.evaluate.expectation import expectations_from
+    from mlsys.features.expression import inputs
+
+    faults, tests = [], values.get("tests", [])
+    wheres = [(f"behaviour.tests[{place}].where", test["where"]) for place, test in enumerate(tests) if isinstance(test.get("where"), str) and test["where"]]
+    for check, given in [(lambda tests: expectations_from(tests), tests), *((lambda pair: inputs(pair[1]), pair) for pair in wheres),
+                         *((lambda pair: inputs(pair[1]), ("behaviour.slices", text)) for text in values.get("slices", []))]:
+        try:
+            check(given)
+        except ConfigError as error:
+            faults.append(f"conf/behaviour: {f'{given[0]}, {error}' if isinstance(given, tuple) else error}")
+    return faults
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell10
 def _domain_fault(name: str, value: Any, metadata: Mapping) -> str:
@@ -316,7 +349,8 @@ def check_config(
                                   f"Name a file of conf/{group}/ in the defaults list of conf/config.yaml."))
         else:
             found = _group_faults(group, schema, values)
-            faults += found or ({"objective": objective_faults, "features": features_faults}[group](values) if group in ("objective", "features") else [])
+            deeper = {"objective": objective_faults, "features": features_faults, "behaviour": behaviour_faults}
+            faults += found or (deeper[group](values) if group in deeper else [])
     seed = config.get("seed")
     if not _fits("int", seed) or not 0 <= seed < 2**32:
         faults.append(explain("conf/config.yaml: seed", seed, "an integer from 0 to 4294967295"))
