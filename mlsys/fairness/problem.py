@@ -59,10 +59,11 @@ def assess(
     min_group_size: int = 50,  # groups with fewer rows are warned of
     n_bootstrap: int = 1000,  # draws for the intervals, at least 1
     seed: int = 0,  # of the draws
+    units: Any = None,  # who or what each row belongs to, shape (n_rows,); rows of one unit are drawn together. None draws rows
 ) -> Assessment:
     "Assess decisions, whatever the outcome is, by every sensitive feature and their intersections."
     of_problem = assess_errors if isinstance(costs, ErrorCosts) else assess_classes if isinstance(costs, ClassCosts) else assess_groups
-    return of_problem(y, decisions, sensitive_features=sensitive_features, costs=costs, min_group_size=min_group_size, n_bootstrap=n_bootstrap, seed=seed)
+    return of_problem(y, decisions, sensitive_features=sensitive_features, costs=costs, min_group_size=min_group_size, n_bootstrap=n_bootstrap, seed=seed, units=units)
 
 
 def changes(
