@@ -18,7 +18,6 @@ from mlsys.fairness.assess import (
     decision_changes,
     draw_group_sums,
     group_edges,
-    metrics_of_counts,
     sensitive_groups,
 )
 from mlsys.objective.cost import Costs
