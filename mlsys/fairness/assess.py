@@ -68,7 +68,7 @@ def _present(
     there = np.bincount(codes, minlength=len(names)) > 0
     return names[there], (np.cumsum(there) - 1)[codes]
 
-
+# %% ../../nbs/lib/fairness/assess.ipynb #ff70fcc1
 def sensitive_groups(
     sensitive_features: pd.DataFrame,  # one column per sensitive feature, shape (n_rows, n_features)
     edges: Mapping[str, list[float]] | None = None,  # where to cut numbers; by default as `group_edges` says
@@ -253,7 +253,7 @@ class Assessment:
         "The sensitive features and their intersections, in order."
         return list(dict.fromkeys(self.groups["feature"]))
 
-
+# %% ../../nbs/lib/fairness/assess.ipynb #28af440d
 def same_rows(
     sensitive_features: Any,  # one row per person
     **outcomes: np.ndarray,  # what was true, predicted or decided, by the argument's name, each of shape (n_rows,)
@@ -321,7 +321,7 @@ def _quantiles(
         ends[(slice(None), *place)] = np.quantile(known, [0.025, 0.975]) if len(known) else np.nan
     return ends
 
-
+# %% ../../nbs/lib/fairness/assess.ipynb #4a5a5e8a
 def gaps_from(
     figures: Figures,  # of one feature
     looks_at: Mapping[str, tuple[str, ...]],  # {gap: metrics of which the largest difference counts}
@@ -410,7 +410,7 @@ def row_weights(
         raise ConfigError(explain("sample_weight", received, f"{n_rows} numbers, 0 or more, not all of them 0"))
     return weights
 
-
+# %% ../../nbs/lib/fairness/assess.ipynb #6c2ff91a
 def _effective_counts(
     outcome: np.ndarray,  # 2 y + decision, shape (n_rows,)
     weights: np.ndarray,  # of the rows, shape (n_rows,)

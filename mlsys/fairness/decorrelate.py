@@ -60,7 +60,7 @@ class Decorrelated(PreparedInputs):
         check_is_fitted(self, "taken_")
         return self._matrix(X) - (self._indicators(X) - self.centre_) @ self.taken_
 
-
+# %% ../../nbs/lib/fairness/decorrelate.ipynb #80d23048
 @trust
 class DecorrelatedClassifier(ClassifierMixin, Decorrelated):
     """Logistic regression on inputs that are not correlated with the sensitive features.
@@ -122,7 +122,7 @@ class DecorrelatedClassifier(ClassifierMixin, Decorrelated):
         "Return the likeliest class of each row."
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
-
+# %% ../../nbs/lib/fairness/decorrelate.ipynb #8293480e
 @trust
 class DecorrelatedRegressor(RegressorMixin, Decorrelated):
     """Ridge regression on inputs that are not correlated with the sensitive features, moved to a quantile of what may come.

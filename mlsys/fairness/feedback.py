@@ -105,6 +105,25 @@ def _parsed(
     return event
 
 # %% ../../nbs/lib/fairness/feedback.ipynb #e5ef6fae
+def _statuses(
+    events: Iterable[Mapping[str, Any]],  # in their order
+) -> dict[str, str]:  # {number of a complaint: its status now}
+    "Return what was last decided on each complaint."
+    return {event["id"]: event.get("status", "open") for event in events}
+
+
+def _checked_status(
+    row: Mapping[str, Any],  # may have status, decided_at and reason; has time
+) -> dict[str, str]:  # status, time, text
+    "Check what was decided."
+    status, reason = row.get("status") or "open", row.get("reason") or ""
+    if status not in STATUSES:
+        raise ConfigError(unknown_name("status", _shown(status, r"\w{0,20}"), STATUSES))
+    if len(str(reason)) > MAX_TEXT:
+        raise ConfigError(explain("reason", f"{len(str(reason)):,} characters", f"at most {MAX_TEXT:,}"))
+    return {"status": status, "time": as_moment(row.get("decided_at") or row["time"], "decided_at"), "text": str(reason)}
+
+# %% ../../nbs/lib/fairness/feedback.ipynb #13f4c982
 @dataclass(frozen=True)
 class FeedbackLog:
     "Complaints and appeals, and what was decided on them, in a file that only grows."
@@ -202,25 +221,6 @@ class FeedbackLog:
             if number not in statuses:
                 raise ConfigError(explain("id", str(number)[:40], f"the number of one of the {len(statuses):,} complaints in {self.path}", "`mlsys feedback add` prints it."))
             self._append(known, [{"event": "decided", "id": number, **decision}])
-
-
-def _statuses(
-    events: Iterable[Mapping[str, Any]],  # in their order
-) -> dict[str, str]:  # {number of a complaint: its status now}
-    "Return what was last decided on each complaint."
-    return {event["id"]: event.get("status", "open") for event in events}
-
-
-def _checked_status(
-    row: Mapping[str, Any],  # may have status, decided_at and reason; has time
-) -> dict[str, str]:  # status, time, text
-    "Check what was decided."
-    status, reason = row.get("status") or "open", row.get("reason") or ""
-    if status not in STATUSES:
-        raise ConfigError(unknown_name("status", _shown(status, r"\w{0,20}"), STATUSES))
-    if len(str(reason)) > MAX_TEXT:
-        raise ConfigError(explain("reason", f"{len(str(reason)):,} characters", f"at most {MAX_TEXT:,}"))
-    return {"status": status, "time": as_moment(row.get("decided_at") or row["time"], "decided_at"), "text": str(reason)}
 
 # %% ../../nbs/lib/fairness/feedback.ipynb #755cbb9f
 def feedback_state(
