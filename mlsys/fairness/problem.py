@@ -152,8 +152,8 @@ def base_table(
     return table.rename_axis(index=feature)
 
 # %% ../../nbs/lib/fairness/problem.ipynb #ae45958a
-NO_VARIANT = ("**No mitigated variant.** The target has several classes, and no well-kept library has a sound method for that: Fairlearn's `ThresholdOptimizer` and its parity constraints take two classes, "
-              "and a threshold per class and group leaves rows in two classes or in none. The gaps above are measured, and gates can hold them. What can be done: better rows for the group that is served worse, or "
+NO_VARIANT = ("**No rule per group.** The target has several classes, and no well-kept library has a sound method for that: Fairlearn's `ThresholdOptimizer` and its parity constraints take two classes, "
+              "and a threshold per class and group leaves rows in two classes or in none. What is made is a model on inputs from which what the groups tell was taken out. Beyond that: better rows for the group that is served worse, or "
               "a target of two classes, one against the rest, where one class carries the harm.")
 
 ADVICE = {
