@@ -137,9 +137,10 @@ def row_coins(
     rows: pd.DataFrame,  # what a row is told by, shape (n_rows, n_columns)
     random_state: int,  # seed, 0 to 9999999999999999
 ) -> np.ndarray:  # in [0, 1), evenly spread over rows, shape (n_rows,)
-    "Toss a coin for each row that depends on the row and the seed alone."
-    hashed = pd.util.hash_pandas_object(rows.astype(str), index=False, hash_key=f"{random_state:016d}"[-16:])
-    return hashed.to_numpy() / 2.0**64
+    "Toss a coin for each row that depends on the row and the seed alone; 1 and 1.0 are the same."
+    alike = {name: column.to_numpy(dtype=float, na_value=np.nan) if pd.api.types.is_numeric_dtype(column) else column.astype(str).to_numpy(dtype=object) for name, column in rows.items()}
+    hashed = pd.util.hash_pandas_object(pd.DataFrame(alike), index=False).to_numpy()
+    return pd.util.hash_array(hashed ^ pd.util.hash_array(np.array([random_state], dtype=np.uint64))) / 2.0**64
 
 
 class GroupReader(BaseEstimator):

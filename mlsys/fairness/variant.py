@@ -151,13 +151,14 @@ def plot_tradeoff(
     unit: str = "",  # of costs
 ) -> None:
     "Draw cost against gap, each with its interval, the chosen point marked."
-    colors, marks = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"), "os^Dvp*"
+    colors, marks = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999", "#8B4513"), "os^Dvp*Xd"
     drawn = table[np.isfinite(table[["gap", "cost"]].astype(float)).all(axis=1)]
     for place, (name, row) in enumerate(drawn.iterrows()):
         ends = [[[max(row[axis] - row[f"{axis}_low"], 0)], [max(row[f"{axis}_high"] - row[axis], 0)]] for axis in ("gap", "cost")]
-        axes.errorbar(row["gap"], row["cost"], xerr=ends[0], yerr=ends[1], fmt=marks[place % 7], color=colors[place % 7], markersize=5, linewidth=0.9, label=name + (" (chosen)" if name == chosen else ""))
+        axes.errorbar(row["gap"], row["cost"], xerr=ends[0], yerr=ends[1], fmt=marks[place % 9], color=colors[place % 9], markersize=5, linewidth=0.9, label=name + (" (chosen)" if name == chosen else ""))
     if chosen in drawn.index:
         axes.plot(drawn.loc[chosen, "gap"], drawn.loc[chosen, "cost"], "o", markersize=14, markerfacecolor="none", markeredgecolor="black")
     metric, _, feature = gap.partition(":")
-    axes.set(xlabel=f"{metric.replace('_difference', '').replace('_', ' ')}: difference by {feature} (0 = none)", ylabel=f"cost of 1,000 decisions{f' ({unit})' if unit else ''}")
+    axes.set_xlabel(f"{metric.replace('_difference', '').replace('_', ' ')}:\ndifference by {feature} (0 = none)", fontsize=8)
+    axes.set_ylabel(f"cost of 1,000 decisions{f' ({unit})' if unit else ''}", fontsize=8)
     axes.legend(fontsize=7)
