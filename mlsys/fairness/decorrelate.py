@@ -75,6 +75,8 @@ class DecorrelatedClassifier(ClassifierMixin, Decorrelated):
         Columns that decide, none of them sensitive; None takes all.
     alpha : float, default=1.0
         How much is taken out, 0 to 1.
+    cost_matrix : list of lists of float or None, default=None
+        What it costs to decide one class where another is true, rows the truth, for classes 0, 1, ...; None decides for the likeliest class.
     inverse_regularisation : float, default=0.3
         C of the logistic regression.
     max_rows : int, default=1000000
@@ -95,11 +97,12 @@ class DecorrelatedClassifier(ClassifierMixin, Decorrelated):
     classes_ : ndarray
     """
 
-    def __init__(self, prepare, *, sensitive, features=None, alpha=1.0, inverse_regularisation=0.3, max_rows=1_000_000, random_state=0):
+    def __init__(self, prepare, *, sensitive, features=None, alpha=1.0, cost_matrix=None, inverse_regularisation=0.3, max_rows=1_000_000, random_state=0):
         self.prepare = prepare
         self.sensitive = sensitive
         self.features = features
         self.alpha = alpha
+        self.cost_matrix = cost_matrix
         self.inverse_regularisation = inverse_regularisation
         self.max_rows = max_rows
         self.random_state = random_state
@@ -119,8 +122,11 @@ class DecorrelatedClassifier(ClassifierMixin, Decorrelated):
         return self.model_.predict_proba(self.residuals(X))
 
     def predict(self, X):
-        "Return the likeliest class of each row."
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        "Return the class of each row that costs least on average, or the likeliest."
+        probabilities = self.predict_proba(X)
+        if self.cost_matrix is None:
+            return self.classes_[probabilities.argmax(axis=1)]
+        return (probabilities @ np.asarray(self.cost_matrix, dtype=float)[np.asarray(self.classes_, dtype=int)]).argmin(axis=1)
 
 # %% ../../nbs/lib/fairness/decorrelate.ipynb #8293480e
 @trust

@@ -39,6 +39,13 @@ def _linear_settings(
     return {"prepare": make_preprocessor(inputs, "linear"), "sensitive": list(roles.sensitive), "features": list(inputs.features)}
 
 
+def _matrix(
+    costs: AnyCosts,  # of classes, the same for all rows
+) -> list[list[float]]:  # rows the truth, columns the decision
+    "Return costs as a table."
+    return costs.matrix.tolist() if isinstance(costs, ClassCosts) else costs.prices.reshape(2, 2).tolist()
+
+
 def make_variants(
     model: Any,  # fitted: the model that the variants stand beside
     train: pd.DataFrame,  # the rows that it was trained on, with every column of the roles
@@ -66,7 +73,7 @@ def make_variants(
     others = [name for name in roles.features if name not in roles.sensitive]
     if others:
         settings = _linear_settings(roles, others) | {"random_state": seed}
-        found["decorrelated"] = DecorrelatedRegressor(**settings, quantile=typical.quantile) if isinstance(costs, ErrorCosts) else DecorrelatedClassifier(**settings)
+        found["decorrelated"] = DecorrelatedRegressor(**settings, quantile=typical.quantile) if isinstance(costs, ErrorCosts) else DecorrelatedClassifier(**settings, cost_matrix=_matrix(typical))
     for name in ("reduced", "decorrelated"):
         if name in found:
             found[name].fit(train, train[roles.target])

@@ -13,7 +13,14 @@ from typer.testing import CliRunner
 
 from mlsys.cli.command import app
 from mlsys.core import ConfigError, ContractError
-from mlsys.fairness.feedback import FeedbackLog, as_case, as_moment, feedback_counts, feedback_state, read_feedback_table
+from mlsys.fairness.feedback import (
+    FeedbackLog,
+    as_case,
+    as_moment,
+    feedback_counts,
+    feedback_state,
+    read_feedback_table,
+)
 
 SECRET = "They said that my illness is a risk"
 
