@@ -128,8 +128,8 @@ def feature_source(
 def kept_columns(
     *groups: Mapping,  # parts of a configuration with a list `keep`
 ) -> list[str]:
-    "Return the columns that some stage needs although they are no inputs."
-    return list(dict.fromkeys(name for group in groups for name in group.get("keep") or []))
+    "Return the columns that some stage needs although they are no inputs: those of `keep`, and the one that names a `case`."
+    return list(dict.fromkeys(name for group in groups for name in [*(group.get("keep") or []), *filter(None, [group.get("case")])]))
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell8
 def register_resolvers(

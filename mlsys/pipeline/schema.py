@@ -200,6 +200,8 @@ class FairnessConfig:
 
     constraint: str = one_of("demographic_parity", "equalized_odds", "true_positive_rate_parity", "false_positive_rate_parity")
     min_group_size: int = between(2, 1_000_000)
+    feedback: str = ""  # file of complaints and appeals
+    case: str = ""  # the column that names a case
 
 
 @dataclass(kw_only=True)
@@ -234,6 +236,8 @@ class ProfileConfig:
     n_bootstrap: int = between(20, 100_000)
     latency_rows: int = between(10, 100_000)
     trials: int = between(0, 10_000, 0)
+    reduction_rows: int = between(100, 10_000_000, 8000)
+    reduction_rounds: int = between(1, 1000, 10)
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell8-1
 GROUPS = {
