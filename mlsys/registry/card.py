@@ -5,19 +5,20 @@
 # %% auto #0
 __all__ = ['VERBS', 'MEANINGS', 'cautions', 'history_section', 'CardFacts', 'metric_section', 'model_card', 'without_links']
 
-# %% ../../nbs/lib/registry/card.ipynb #caeeaeb3
+# %% ../../nbs/lib/registry/card.ipynb #0d6db943
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..data.roles import Roles
+from ..objective.gate import KINDS
 from .candidate import Candidate, Choice
 from .log import Entry
 from .show import candidate_table, cell_text, gate_table, group_table, show, table
 from .trace import maker_link
 
-# %% ../../nbs/lib/registry/card.ipynb #c305dbfd
+# %% ../../nbs/lib/registry/card.ipynb #7edeee60
 def cautions(
     choice: Choice,  # what `pick` returned
     roles: Roles,  # which column plays which part
@@ -41,7 +42,7 @@ def cautions(
     found += [f"The audit found `{name}`, and a person has accepted it: {reason}." for name, reason in (accepted or {}).items()]
     return [text for text in found if text]
 
-# %% ../../nbs/lib/registry/card.ipynb #26e4a1f9
+# %% ../../nbs/lib/registry/card.ipynb #7210fd3d
 VERBS = {"propose": "registered as challenger", "promote": "promoted to champion", "rollback": "made champion again"}
 
 
@@ -57,7 +58,7 @@ def history_section(
     rows = [[item.at, VERBS[item.action], cell_text(item.by), cell_text(item.reason)] for item in entries]
     return "\n\n".join(part for part in [state, "\n".join(overruled), table(["when (UTC)", "what", "by", "reason"], rows) if rows else ""] if part)
 
-# %% ../../nbs/lib/registry/card.ipynb #4c93a51b
+# %% ../../nbs/lib/registry/card.ipynb #2294d349
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
     "What a card says beside what was measured."
@@ -100,7 +101,7 @@ def _facts(facts: Mapping[str, Any]) -> str:
     "Write facts as a list."
     return _points(f"{name}: {value}" for name, value in facts.items())
 
-# %% ../../nbs/lib/registry/card.ipynb #919eecae
+# %% ../../nbs/lib/registry/card.ipynb #44380297
 MEANINGS = {
     "auc_roc": "how often a positive row is scored above a negative one; 0.5 is guessing, 1 is perfect",
     "average_precision": "precision, averaged over all thresholds; guessing gives the share of positives",
@@ -138,7 +139,7 @@ def metric_section(
     gaps = [["`METRIC_difference:GROUPS`", "the largest difference of a metric between any two groups; 0 treats them alike"]] if any(":" in name for name in names) else []
     return table(["metric", "what it says"], [*rows, *gaps])
 
-# %% ../../nbs/lib/registry/card.ipynb #4048b2c6
+# %% ../../nbs/lib/registry/card.ipynb #0ad5d15b
 def _use(facts: CardFacts) -> str:
     "Write the section on the intended use."
     return "\n\n".join([
@@ -164,15 +165,18 @@ def _analyses(choice: Choice, candidates: list[Candidate], facts: CardFacts) -> 
     return "\n\n".join(parts)
 
 
-def _privacy(facts: CardFacts) -> str:
+def _privacy(facts: CardFacts, choice: Choice) -> str:
     "Write what the model gives away."
+    chosen = choice.candidate
+    known = [[f"`{name}`", show(chosen.measured[name], chosen.sources.get(name, ""))] for name in KINDS["privacy"] if name in chosen.measured]
+    figures = table(["metric", "value"], known) if known else ""
     if not facts.privacy:
-        return "Trained without differential privacy: no promise is made about what it gives away of those in the training rows."
+        return "\n\n".join(part for part in ["Trained without differential privacy: no promise is made about what it gives away of those in the training rows.", figures] if part)
     told = dict(facts.privacy)
     statement = str(told.pop("statement", "")).strip()
     rows = [[cell_text(name.replace("_", " ")), cell_text(", ".join(str(item) for item in value) if isinstance(value, list) else value)] for name, value in told.items() if not isinstance(value, Mapping)]
     link = f"From [the run]({maker_link(facts.privacy_source)}) that trained it:" if facts.privacy_source else ""
-    return "\n\n".join(part for part in [statement, link, table(["stated", "value"], rows) if rows else ""] if part)
+    return "\n\n".join(part for part in [statement, figures, link, table(["stated", "value"], rows) if rows else ""] if part)
 
 
 def _sheet(facts: CardFacts, choice: Choice) -> str:
@@ -182,7 +186,7 @@ def _sheet(facts: CardFacts, choice: Choice) -> str:
     sheet = re.sub(r"^(#+) ", r"##\1 ", facts.info_sheet.strip(), flags=re.MULTILINE)
     return f"{head}\n\n{sheet}" if sheet else head
 
-# %% ../../nbs/lib/registry/card.ipynb #a64d4678
+# %% ../../nbs/lib/registry/card.ipynb #85f68d32
 def model_card(
     choice: Choice,  # what `pick` returned
     candidates: list[Candidate],  # all of them
@@ -194,7 +198,7 @@ def model_card(
     model = {"name": chosen.name, "version": f"`{made['version']}`", "kind": chosen.description, "file": f"SHA-256 `{made['model_sha256']}`", **facts.model, "questions and complaints": _said(facts.contact, "contact")}
     parts = {
         "": facts.history,
-        "Is it worth it?": facts.worth,
+        "Is it worth it?": f"{facts.worth}\n\n[Where these figures come from]({maker_link('select/value.json')})." if facts.worth else "",
         "Model details": _facts(model) + (f"\n\n{facts.decision}" if facts.decision else ""),
         "Intended use": _use(facts),
         "Factors": f"Assessed by {' and by '.join(cell_text(name) for name in facts.factors)}{', and by their intersections' if len(facts.factors) > 1 else ''}. Other factors were not examined."
@@ -205,7 +209,7 @@ def model_card(
         "Quantitative analyses": _analyses(choice, candidates, facts),
         "Gates": gate_table(choice.judgements[chosen.name], chosen.sources)
         + "\n\nA gate passes on the measured value. *How sure* looks at the whole 95 % interval: it can lie on one side of the limit, or across it.",
-        "Privacy": _privacy(facts),
+        "Privacy": _privacy(facts, choice),
         "Ethical considerations": "\n\n".join(part for part in [facts.harms, _points(facts.considerations, "considerations")] if part),
         "Leakage": _sheet(facts, choice),
         "Caveats and limits": _points(facts.cautions),

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['UP', 'maker_cell', 'maker_link']
 
-# %% ../../nbs/lib/registry/trace.ipynb #6bcc611a
+# %% ../../nbs/lib/registry/trace.ipynb #5352ebc2
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-# %% ../../nbs/lib/registry/trace.ipynb #b6090d26
+# %% ../../nbs/lib/registry/trace.ipynb #f5c95e4b
 def _writes(tree: ast.AST, file: str) -> Iterator[ast.Call]:
     "Give each call one of whose arguments is `stage.output(FILE)`, the innermost last."
     for node in ast.walk(tree):
@@ -20,8 +21,12 @@ def _writes(tree: ast.AST, file: str) -> Iterator[ast.Call]:
 
 def _is_output(node: ast.AST, file: str) -> bool:
     "Tell whether an expression is `stage.output(FILE)`."
-    called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "output"
-    return called and bool(node.args) and isinstance(node.args[0], ast.Constant) and node.args[0].value == file
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "output" and node.args):
+        return False
+    name = node.args[0]
+    if isinstance(name, ast.JoinedStr):  # f"{part}.parquet" writes train.parquet
+        return bool(re.fullmatch("".join(re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in name.values), file))
+    return isinstance(name, ast.Constant) and name.value == file
 
 
 def _assigned(tree: ast.Module) -> set[str]:
@@ -51,7 +56,7 @@ def maker_cell(
             return next((name for name, names in reversed(seen) if names & used), cell["id"])
     return ""
 
-# %% ../../nbs/lib/registry/trace.ipynb #d3d88e2d
+# %% ../../nbs/lib/registry/trace.ipynb #1ad0c306
 UP = "../../"  # from the card's folder, artifacts/select, to the project
 
 
