@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FOLDER', 'ALIASES', 'utc_now', 'stands_against', 'Registry', 'add', 'promote', 'rollback']
 
-# %% ../../nbs/lib/registry/store.ipynb #927b28a0
+# %% ../../nbs/lib/registry/store.ipynb #d09f7d91
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +15,9 @@ from typing import Any
 from ..core import ConfigError, GateError, StageError, explain, sha256_of, unknown_name
 from .log import Entry, append, lock, read_log, replace_durably, standing
 from .record import blocking, record_faults, record_text
+from .show import show
 
-# %% ../../nbs/lib/registry/store.ipynb #ca75a829
+# %% ../../nbs/lib/registry/store.ipynb #2cdfa2f1
 FOLDER = "registry"
 ALIASES = ("champion", "challenger")
 
@@ -44,7 +45,7 @@ def stands_against(
         found.append(f"compared with {record['compared_with'] or 'no champion'}; the champion is now {champion or 'nobody'}")
     return found
 
-# %% ../../nbs/lib/registry/store.ipynb #e203b84a
+# %% ../../nbs/lib/registry/store.ipynb #01791211
 @dataclass(frozen=True)
 class Registry:
     "The registry of a project."
@@ -122,7 +123,7 @@ class Registry:
         record = self.record(name)
         return load_registered(self.model_path(record), record["model_sha256"], self.root)
 
-# %% ../../nbs/lib/registry/store.ipynb #3672fcc6
+# %% ../../nbs/lib/registry/store.ipynb #2cd0b340
 def add(
     registry: Registry,  # where to register
     record: Mapping[str, Any],  # what `make_record` returned
@@ -155,7 +156,7 @@ def add(
             return entries[-1]
         return append(registry.alias_path("challenger"), entries, action="propose", version=record["version"], record=record["sha256"], by=by, at=at or utc_now(), reason=reason)
 
-# %% ../../nbs/lib/registry/store.ipynb #ab2eceea
+# %% ../../nbs/lib/registry/store.ipynb #a96ee8ec
 def _against(record: Mapping[str, Any], found: list[str]) -> str:
     "Say what stands against a promotion, and what can be done."
     judged = {item["gate"]: item for item in record["gates"]}
@@ -167,7 +168,7 @@ def _against(record: Mapping[str, Any], found: list[str]) -> str:
 
 def _measured(item: Mapping[str, Any]) -> str:
     "Write what was measured for a gate."
-    return item["note"] or "nothing" if item["value"] is None else f"{item['value']:.4g}"
+    return item["note"] or "nothing" if item["value"] is None else show(item)
 
 
 def promote(
@@ -194,7 +195,7 @@ def promote(
             raise GateError(_against(record, against))
         return append(registry.alias_path("champion"), entries, action="promote", version=record["version"], record=record["sha256"], by=by, at=at or utc_now(), reason=reason, override=tuple(against))
 
-# %% ../../nbs/lib/registry/store.ipynb #166855ae
+# %% ../../nbs/lib/registry/store.ipynb #ed7ecf84
 def rollback(
     registry: Registry,  # where
     name: str = "",  # a version that was the champion; the one before the present one by default
