@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['METRIC', 'Champion', 'decisions_of', 'champion_costs', 'paired_cost', 'over_champion']
 
-# %% ../../nbs/lib/registry/against.ipynb #6ac2c127
+# %% ../../nbs/lib/registry/against.ipynb #f49b6602
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,7 +22,7 @@ from ..objective.value import widest_draws
 from .candidate import Candidate
 from .store import Registry
 
-# %% ../../nbs/lib/registry/against.ipynb #036c5f45
+# %% ../../nbs/lib/registry/against.ipynb #3d3a9122
 @dataclass(frozen=True)
 class Champion:
     "The champion on the present test rows."
@@ -77,7 +77,7 @@ def champion_costs(
         return Champion(**told, note=f"the champion {record['version']} cannot decide about these rows ({type(error).__name__}: {str(error).splitlines()[0][:150]})")
     return Champion(**told, costs=costs.of(rows[roles.target].to_numpy(), decided))
 
-# %% ../../nbs/lib/registry/against.ipynb #a15beba9
+# %% ../../nbs/lib/registry/against.ipynb #ab427705
 METRIC = "cost_over_champion"  # cost of 1,000 decisions, candidate minus champion
 
 
@@ -119,5 +119,5 @@ def over_champion(
         else:
             entry = paired_cost(costs[item.name], champion.costs, {name: units[name].to_numpy() for name in units}, n_bootstrap=n_bootstrap, seed=seed)
         known = {} if reason else {METRIC: entry}
-        found.append(replace(item, measured={**item.measured, **known}, not_applicable={METRIC: reason} if reason else {}, sources={**item.sources, METRIC: "select/candidates.json"}))
+        found.append(replace(item, measured={**item.measured, **known}, not_applicable={METRIC: reason} if reason else {}, sources={**item.sources, METRIC: "select/over_champion.json"}))
     return found

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VERBS', 'MEANINGS', 'cautions', 'history_section', 'CardFacts', 'metric_section', 'model_card', 'without_links']
 
-# %% ../../nbs/lib/registry/card.ipynb #0d6db943
+# %% ../../nbs/lib/registry/card.ipynb #ec4b96a8
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from .log import Entry
 from .show import candidate_table, cell_text, gate_table, group_table, show, table
 from .trace import maker_link
 
-# %% ../../nbs/lib/registry/card.ipynb #7edeee60
+# %% ../../nbs/lib/registry/card.ipynb #c356cd91
 def cautions(
     choice: Choice,  # what `pick` returned
     roles: Roles,  # which column plays which part
@@ -42,7 +42,7 @@ def cautions(
     found += [f"The audit found `{name}`, and a person has accepted it: {reason}." for name, reason in (accepted or {}).items()]
     return [text for text in found if text]
 
-# %% ../../nbs/lib/registry/card.ipynb #7210fd3d
+# %% ../../nbs/lib/registry/card.ipynb #158a2e21
 VERBS = {"propose": "registered as challenger", "promote": "promoted to champion", "rollback": "made champion again"}
 
 
@@ -58,7 +58,7 @@ def history_section(
     rows = [[item.at, VERBS[item.action], cell_text(item.by), cell_text(item.reason)] for item in entries]
     return "\n\n".join(part for part in [state, "\n".join(overruled), table(["when (UTC)", "what", "by", "reason"], rows) if rows else ""] if part)
 
-# %% ../../nbs/lib/registry/card.ipynb #2294d349
+# %% ../../nbs/lib/registry/card.ipynb #aa1b72ef
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
     "What a card says beside what was measured."
@@ -99,9 +99,9 @@ def _points(items: Iterable[str], key: str = "") -> str:
 
 def _facts(facts: Mapping[str, Any]) -> str:
     "Write facts as a list."
-    return _points(f"{name}: {value}" for name, value in facts.items())
+    return _points(f"{name}: {value}" for name, value in facts.items()) or "*Nothing was written down.*"
 
-# %% ../../nbs/lib/registry/card.ipynb #44380297
+# %% ../../nbs/lib/registry/card.ipynb #63d6e700
 MEANINGS = {
     "auc_roc": "how often a positive row is scored above a negative one; 0.5 is guessing, 1 is perfect",
     "average_precision": "precision, averaged over all thresholds; guessing gives the share of positives",
@@ -139,7 +139,7 @@ def metric_section(
     gaps = [["`METRIC_difference:GROUPS`", "the largest difference of a metric between any two groups; 0 treats them alike"]] if any(":" in name for name in names) else []
     return table(["metric", "what it says"], [*rows, *gaps])
 
-# %% ../../nbs/lib/registry/card.ipynb #0ad5d15b
+# %% ../../nbs/lib/registry/card.ipynb #5aa2dd19
 def _use(facts: CardFacts) -> str:
     "Write the section on the intended use."
     return "\n\n".join([
@@ -186,7 +186,7 @@ def _sheet(facts: CardFacts, choice: Choice) -> str:
     sheet = re.sub(r"^(#+) ", r"##\1 ", facts.info_sheet.strip(), flags=re.MULTILINE)
     return f"{head}\n\n{sheet}" if sheet else head
 
-# %% ../../nbs/lib/registry/card.ipynb #85f68d32
+# %% ../../nbs/lib/registry/card.ipynb #836290b5
 def model_card(
     choice: Choice,  # what `pick` returned
     candidates: list[Candidate],  # all of them
@@ -212,7 +212,7 @@ def model_card(
         "Privacy": _privacy(facts, choice),
         "Ethical considerations": "\n\n".join(part for part in [facts.harms, _points(facts.considerations, "considerations")] if part),
         "Leakage": _sheet(facts, choice),
-        "Caveats and limits": _points(facts.cautions),
+        "Caveats and limits": _points(facts.cautions) or "*Nothing was written down.*",
         "Lineage": f"Model file: SHA-256 `{made['model_sha256']}`.\n\n" + table(["made from", "SHA-256"], [[cell_text(name), f"`{value}`"] for name, value in made["made_from"].items()]),
     }
     body = [f"## {title}\n\n{text}" if title else text for title, text in parts.items() if text]
