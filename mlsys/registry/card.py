@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VERBS', 'MEANINGS', 'cautions', 'history_section', 'CardFacts', 'metric_section', 'model_card', 'without_links']
 
-# %% ../../nbs/lib/registry/card.ipynb #ec4b96a8
+# %% ../../nbs/lib/registry/card.ipynb #430173a8
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from .log import Entry
 from .show import candidate_table, cell_text, gate_table, group_table, show, table
 from .trace import maker_link
 
-# %% ../../nbs/lib/registry/card.ipynb #c356cd91
+# %% ../../nbs/lib/registry/card.ipynb #d0efb958
 def cautions(
     choice: Choice,  # what `pick` returned
     roles: Roles,  # which column plays which part
@@ -42,7 +42,7 @@ def cautions(
     found += [f"The audit found `{name}`, and a person has accepted it: {reason}." for name, reason in (accepted or {}).items()]
     return [text for text in found if text]
 
-# %% ../../nbs/lib/registry/card.ipynb #158a2e21
+# %% ../../nbs/lib/registry/card.ipynb #d3e965f5
 VERBS = {"propose": "registered as challenger", "promote": "promoted to champion", "rollback": "made champion again"}
 
 
@@ -58,7 +58,7 @@ def history_section(
     rows = [[item.at, VERBS[item.action], cell_text(item.by), cell_text(item.reason)] for item in entries]
     return "\n\n".join(part for part in [state, "\n".join(overruled), table(["when (UTC)", "what", "by", "reason"], rows) if rows else ""] if part)
 
-# %% ../../nbs/lib/registry/card.ipynb #aa1b72ef
+# %% ../../nbs/lib/registry/card.ipynb #92a0a7b8
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
     "What a card says beside what was measured."
@@ -101,7 +101,7 @@ def _facts(facts: Mapping[str, Any]) -> str:
     "Write facts as a list."
     return _points(f"{name}: {value}" for name, value in facts.items()) or "*Nothing was written down.*"
 
-# %% ../../nbs/lib/registry/card.ipynb #63d6e700
+# %% ../../nbs/lib/registry/card.ipynb #e2c3efc6
 MEANINGS = {
     "auc_roc": "how often a positive row is scored above a negative one; 0.5 is guessing, 1 is perfect",
     "average_precision": "precision, averaged over all thresholds; guessing gives the share of positives",
@@ -139,7 +139,7 @@ def metric_section(
     gaps = [["`METRIC_difference:GROUPS`", "the largest difference of a metric between any two groups; 0 treats them alike"]] if any(":" in name for name in names) else []
     return table(["metric", "what it says"], [*rows, *gaps])
 
-# %% ../../nbs/lib/registry/card.ipynb #5aa2dd19
+# %% ../../nbs/lib/registry/card.ipynb #5f1bf53a
 def _use(facts: CardFacts) -> str:
     "Write the section on the intended use."
     return "\n\n".join([
@@ -186,7 +186,7 @@ def _sheet(facts: CardFacts, choice: Choice) -> str:
     sheet = re.sub(r"^(#+) ", r"##\1 ", facts.info_sheet.strip(), flags=re.MULTILINE)
     return f"{head}\n\n{sheet}" if sheet else head
 
-# %% ../../nbs/lib/registry/card.ipynb #836290b5
+# %% ../../nbs/lib/registry/card.ipynb #a6c6f346
 def model_card(
     choice: Choice,  # what `pick` returned
     candidates: list[Candidate],  # all of them
@@ -199,7 +199,7 @@ def model_card(
     parts = {
         "": facts.history,
         "Is it worth it?": f"{facts.worth}\n\n[Where these figures come from]({maker_link('select/value.json')})." if facts.worth else "",
-        "Model details": _facts(model) + (f"\n\n{facts.decision}" if facts.decision else ""),
+        "Model details": _facts(model) + (f"\n\n{facts.decision} [Where this comes from]({maker_link('select/model.json')})." if facts.decision else ""),
         "Intended use": _use(facts),
         "Factors": f"Assessed by {' and by '.join(cell_text(name) for name in facts.factors)}{', and by their intersections' if len(facts.factors) > 1 else ''}. Other factors were not examined."
         if facts.factors else "No column is declared sensitive, so the model was not assessed by any group of people.",

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['STYLE', 'card_page']
 
-# %% ../../nbs/lib/registry/page.ipynb #69d750c4
+# %% ../../nbs/lib/registry/page.ipynb #61870aed
 import html
 from collections.abc import Callable
 
-# %% ../../nbs/lib/registry/page.ipynb #9f6a2a42
+# %% ../../nbs/lib/registry/page.ipynb #2b65c0c8
 STYLE = """
 :root { color-scheme: light dark; --text: #1d2733; --soft: #5a6673; --line: #d5dbe1; --back: #fff; --band: #f4f6f8; --link: #0b5fa5; --mark: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --text: #e4e9ee; --soft: #a3adb8; --line: #3a444f; --back: #14191f; --band: #1c232b; --link: #7fc1ff; --mark: #ff8a80; } }
@@ -27,7 +27,7 @@ nav ul { margin: .3rem 0 0; padding-left: 1.1rem; columns: 16rem; }
 .wide { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; overflow-wrap: normal; }
-th { background: var(--band); white-space: nowrap; }
+th { background: var(--band); }
 td strong { color: var(--mark); }
 @media print { nav { display: none; } .wide { overflow: visible; } a { color: inherit; text-decoration: none; } }
 """
