@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['METRIC', 'Champion', 'decisions_of', 'champion_costs', 'paired_cost', 'over_champion']
 
-# %% ../../nbs/lib/registry/against.ipynb #f49b6602
+# %% ../../nbs/lib/registry/against.ipynb #bbc58c3a
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,7 +22,7 @@ from ..objective.value import widest_draws
 from .candidate import Candidate
 from .store import Registry
 
-# %% ../../nbs/lib/registry/against.ipynb #3d3a9122
+# %% ../../nbs/lib/registry/against.ipynb #0ecca620
 @dataclass(frozen=True)
 class Champion:
     "The champion on the present test rows."
@@ -41,12 +41,12 @@ def decisions_of(
     roles: Roles,  # the table's roles; its features are what the model reads
     costs: AnyCosts,  # what errors cost in these rows
 ) -> np.ndarray:  # shape (n_rows,)
-    "Return what a model decides: by costs from what it predicts, or by itself where it holds rules for groups."
-    if not hasattr(model, "sensitive"):
-        return costs.decide(predictions_of(model, rows, roles, costs)) if roles.problem == "regression" or hasattr(model, "predict_proba") else model.predict(rows[roles.features])
-    read = rows[list(dict.fromkeys([*roles.features, *model.sensitive]))]
-    asks = hasattr(costs, "quantile") and hasattr(model, "predict_quantile")
-    return np.asarray(model.predict_quantile(read, costs.quantile) if asks else model.predict(read))
+    "Return what a model decides: by costs from what it predicts, or by itself where it predicts nothing and holds rules for groups."
+    own = [name for name in getattr(model, "sensitive", ()) if name not in roles.features]
+    reads = replace(roles, categorical=[*roles.categorical, *own])
+    if roles.problem != "regression" and not hasattr(model, "predict_proba"):
+        return np.asarray(model.predict(rows[reads.features]))
+    return costs.decide(predictions_of(model, rows, reads, costs))
 
 
 def _other_question(record: Mapping[str, Any], rows: pd.DataFrame, roles: Roles) -> str:
@@ -77,7 +77,7 @@ def champion_costs(
         return Champion(**told, note=f"the champion {record['version']} cannot decide about these rows ({type(error).__name__}: {str(error).splitlines()[0][:150]})")
     return Champion(**told, costs=costs.of(rows[roles.target].to_numpy(), decided))
 
-# %% ../../nbs/lib/registry/against.ipynb #ab427705
+# %% ../../nbs/lib/registry/against.ipynb #0c6ad791
 METRIC = "cost_over_champion"  # cost of 1,000 decisions, candidate minus champion
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VERBS', 'MEANINGS', 'cautions', 'history_section', 'CardFacts', 'metric_section', 'model_card', 'without_links']
 
-# %% ../../nbs/lib/registry/card.ipynb #430173a8
+# %% ../../nbs/lib/registry/card.ipynb #05ef3b57
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from .log import Entry
 from .show import candidate_table, cell_text, gate_table, group_table, show, table
 from .trace import maker_link
 
-# %% ../../nbs/lib/registry/card.ipynb #d0efb958
+# %% ../../nbs/lib/registry/card.ipynb #6e57c6bd
 def cautions(
     choice: Choice,  # what `pick` returned
     roles: Roles,  # which column plays which part
@@ -42,7 +42,7 @@ def cautions(
     found += [f"The audit found `{name}`, and a person has accepted it: {reason}." for name, reason in (accepted or {}).items()]
     return [text for text in found if text]
 
-# %% ../../nbs/lib/registry/card.ipynb #d3e965f5
+# %% ../../nbs/lib/registry/card.ipynb #8bc7694a
 VERBS = {"propose": "registered as challenger", "promote": "promoted to champion", "rollback": "made champion again"}
 
 
@@ -58,7 +58,7 @@ def history_section(
     rows = [[item.at, VERBS[item.action], cell_text(item.by), cell_text(item.reason)] for item in entries]
     return "\n\n".join(part for part in [state, "\n".join(overruled), table(["when (UTC)", "what", "by", "reason"], rows) if rows else ""] if part)
 
-# %% ../../nbs/lib/registry/card.ipynb #92a0a7b8
+# %% ../../nbs/lib/registry/card.ipynb #3287659f
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
     "What a card says beside what was measured."
@@ -101,7 +101,7 @@ def _facts(facts: Mapping[str, Any]) -> str:
     "Write facts as a list."
     return _points(f"{name}: {value}" for name, value in facts.items()) or "*Nothing was written down.*"
 
-# %% ../../nbs/lib/registry/card.ipynb #e2c3efc6
+# %% ../../nbs/lib/registry/card.ipynb #0471305c
 MEANINGS = {
     "auc_roc": "how often a positive row is scored above a negative one; 0.5 is guessing, 1 is perfect",
     "average_precision": "precision, averaged over all thresholds; guessing gives the share of positives",
@@ -139,7 +139,7 @@ def metric_section(
     gaps = [["`METRIC_difference:GROUPS`", "the largest difference of a metric between any two groups; 0 treats them alike"]] if any(":" in name for name in names) else []
     return table(["metric", "what it says"], [*rows, *gaps])
 
-# %% ../../nbs/lib/registry/card.ipynb #5f1bf53a
+# %% ../../nbs/lib/registry/card.ipynb #9c4f05fe
 def _use(facts: CardFacts) -> str:
     "Write the section on the intended use."
     return "\n\n".join([
@@ -174,7 +174,7 @@ def _privacy(facts: CardFacts, choice: Choice) -> str:
         return "\n\n".join(part for part in ["Trained without differential privacy: no promise is made about what it gives away of those in the training rows.", figures] if part)
     told = dict(facts.privacy)
     statement = str(told.pop("statement", "")).strip()
-    rows = [[cell_text(name.replace("_", " ")), cell_text(", ".join(str(item) for item in value) if isinstance(value, list) else value)] for name, value in told.items() if not isinstance(value, Mapping)]
+    rows = [[cell_text(name.replace("_", " ")), cell_text(", ".join(str(item) for item in value) if isinstance(value, list) else value)] for name, value in told.items() if not isinstance(value, Mapping) and not (isinstance(value, list) and any(isinstance(item, Mapping) for item in value))]
     link = f"From [the run]({maker_link(facts.privacy_source)}) that trained it:" if facts.privacy_source else ""
     return "\n\n".join(part for part in [statement, figures, link, table(["stated", "value"], rows) if rows else ""] if part)
 
@@ -186,7 +186,7 @@ def _sheet(facts: CardFacts, choice: Choice) -> str:
     sheet = re.sub(r"^(#+) ", r"##\1 ", facts.info_sheet.strip(), flags=re.MULTILINE)
     return f"{head}\n\n{sheet}" if sheet else head
 
-# %% ../../nbs/lib/registry/card.ipynb #a6c6f346
+# %% ../../nbs/lib/registry/card.ipynb #6ebc145a
 def model_card(
     choice: Choice,  # what `pick` returned
     candidates: list[Candidate],  # all of them

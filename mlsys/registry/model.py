@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['trusting_modules', 'own_library', 'vouch', 'untrusted_types', 'load_registered']
 
-# %% ../../nbs/lib/registry/model.ipynb #93fa8064
+# %% ../../nbs/lib/registry/model.ipynb #a0314a39
 import importlib
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -16,7 +17,7 @@ import mlsys.core
 from ..core import StageError, explain
 from ..models import persistence
 
-# %% ../../nbs/lib/registry/model.ipynb #05ad3070
+# %% ../../nbs/lib/registry/model.ipynb #bf3ce969
 _TRUSTS = re.compile(r"^(@trust\b|trust\(|@persistence\.trust\b)", re.MULTILINE)
 
 
@@ -52,17 +53,24 @@ def vouch(
         importlib.import_module(name)
     return names
 
-# %% ../../nbs/lib/registry/model.ipynb #703dfee1
+# %% ../../nbs/lib/registry/model.ipynb #8ec85a1c
 def untrusted_types(
     path: Path,  # a model's file
 ) -> list[str]:  # names of types; none where the file can be opened
     "Return the types in a model file that nobody vouches for; the file is read and not opened."
-    if path.suffix != ".skops":
-        return []
+    content = path.read_bytes()
     try:
-        return persistence._without_trust(path.read_bytes())
+        return persistence._without_trust(content if content[:2] == b"PK" else _beside_weights(content))  # a skops file is a zip archive
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise StageError(explain("model file", path.name, f"a skops file ({type(error).__name__}: {error})")) from None
+        raise StageError(explain("model file", path.name, f"a skops file, or safetensors with one in it ({type(error).__name__}: {error})")) from None
+
+
+def _beside_weights(content: bytes) -> bytes:
+    "Return the skops file that stands beside the weights of a network in a safetensors file."
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    begin, end = header["skops"]["data_offsets"]
+    return content[8 + size + begin : 8 + size + end]
 
 
 def load_registered(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['committed', 'verify']
 
-# %% ../../nbs/lib/registry/verify.ipynb #b6967966
+# %% ../../nbs/lib/registry/verify.ipynb #49ce2277
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from .model import untrusted_types, vouch
 from .record import NO_CARD, blocking, record_faults
 from .store import ALIASES, FOLDER, Registry
 
-# %% ../../nbs/lib/registry/verify.ipynb #7afab4f3
+# %% ../../nbs/lib/registry/verify.ipynb #13c0ed11
 def committed(
     root: Path,  # the project's folder
     name: str,  # a file, relative to it
@@ -30,7 +30,7 @@ def committed(
         return None
     return done.stdout if done.returncode == 0 else None
 
-# %% ../../nbs/lib/registry/verify.ipynb #fdb07c3c
+# %% ../../nbs/lib/registry/verify.ipynb #60bfa15e
 def _record_part(registry: Registry) -> tuple[dict[str, dict], list[Fault]]:
     "Read every record; return those that have the form of one, and what is wrong with them."
     records, faults = {}, []
@@ -116,7 +116,7 @@ def _decision_part(registry: Registry, logs: Mapping[str, list[Entry]], records:
             yield Fault(f"{FOLDER}/versions/{version}.json", 0, "no decision names this record: it was changed, or an `add` was killed on the way.",
                         f"Restore it: `git checkout HEAD -- {FOLDER}/versions/{version}.json`; or register it again: `mlsys registry add`.")
 
-# %% ../../nbs/lib/registry/verify.ipynb #c857413f
+# %% ../../nbs/lib/registry/verify.ipynb #a8aa25d0
 def verify(
     root: Path,  # the project's folder
 ) -> list[Fault]:  # none where everything is as it was written
@@ -127,7 +127,7 @@ def verify(
     for alias in ALIASES:
         logs[alias], found = _alias_part(registry, alias)
         faults += found
-    if any(record["file"].endswith(".skops") for record in records.values()):
+    if records:
         vouch(root)
     faults += _model_part(registry, records)
     faults += _decision_part(registry, logs, records)
