@@ -13,8 +13,8 @@ help:  ## show this help
 
 env: .venv/.ready  ## make the environment in .venv
 
-data: .venv/.ready  ## get the bundled data from the remote inside the repository
-	@dvc pull --quiet data.dvc
+data: .venv/.ready  ## get the bundled data, and registered models, from the remote inside the repository
+	@dvc pull --quiet data.dvc $(wildcard registry/models/*.dvc)
 
 repro: data  ## run the pipeline, end with one screen
 	@mlsys repro

@@ -117,6 +117,8 @@ _OBJECTIVE_WORDS = {
     "cost_true_positive": "of a right positive decision; a benefit is negative", "cost_false_positive": "of a false alarm", "cost_false_negative": "of a miss",
     "cost_true_negative": "of a right negative decision", "cost_under": "of one unit of estimating too low", "cost_over": "of one unit of estimating too high",
     "class_costs": "lines ACTUAL -> PREDICTED = COST; a pair that is not named costs 1", "business_figure": "the figure in your books that the cost stands for, in words",
+    "intended_use": "for the model card: what the model is meant to decide, and about whom", "intended_users": "who is meant to use it",
+    "out_of_scope": "what it must not be used for", "considerations": "ethical considerations, each a sentence", "contact": "where questions and complaints go",
     "plain_rule": "what is done today, as SQL over the columns; empty where nothing is", "decisions_per_year": "a guess: how many answers are needed?",
     "model_cost_per_year": "to run, watch, retrain and answer for a model", "model_build_cost": "once", "horizon_years": "over which the building is spread",
     "rule_cost_per_year": "to keep a plain rule", "max_latency_us": "what 99 of 100 answers may take; 0 is no limit", "max_bytes": "of the model's file; 0 is no limit",

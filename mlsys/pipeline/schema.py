@@ -87,6 +87,11 @@ class ObjectiveConfig:
     tolerance: float = between(0, float("inf"))
     gates: "list[str]"
     business_figure: str = ""  # the figure that the cost stands for, in words
+    intended_use: str = ""  # for the model card: what the model is meant to decide, and about whom
+    intended_users: str = ""  # who is meant to use it
+    out_of_scope: "list[str]" = field(default_factory=list)  # what it must not be used for
+    considerations: "list[str]" = field(default_factory=list)  # ethical considerations, each a sentence
+    contact: str = ""  # where questions and complaints go
     plain_rule: str = ""  # what is done today, a SQL expression over the columns; "" where nothing is
     decisions_per_year: float = between(1e-3, 1e12, 1000.0)
     model_cost_per_year: float = between(0, 1e12, 0.0)  # to run, watch, retrain and answer for a model

@@ -68,6 +68,7 @@ def managed_files(
     files |= {name: (source / name).read_bytes() for name in COPIED}
     files[".gitattributes"] = files[".gitattributes"].replace(b"mlsys/**", f"{library}/**".encode())
     files[".gitignore"] += b"/.mlsys/local.mk\n"
+    files |= {"registry/.gitignore": b"# Of a process that is writing; nothing of it belongs to the history.\n.lock\n*.partial\n", "registry/aliases/champion.jsonl": b""}
     own = source / "template" / "managed"
     files |= {path.relative_to(own).as_posix(): path.read_bytes() for path in sorted(own.rglob("*")) if path.is_file() and "__pycache__" not in path.parts}
     return dict(sorted(files.items()))

@@ -21,6 +21,7 @@ from typing import Any
 
 from ..core import ConfigError, StageError, atomic_folder, explain, read_json, sha256_of, write_json
 from ..pipeline.digest import library_name, package_folder
+from .card import card_file, card_text
 from .check import Site, check_links, external_resources
 from .guide import guide_cells, run_guides
 from .layout import Page, home_toctree, index_pages, site_pages, worth_text
@@ -86,11 +87,12 @@ def sphinx_settings(
     title: str,  # name of the site
     version: str,  # version of the package
     has_css: bool,  # whether the project brings its own style
+    has_card: bool = False,  # whether there is a model card as one file
 ) -> str:
     "Return the text of Sphinx's `conf.py`."
     settings: dict[str, Any] = {
         "project": title, "version": version, "release": version, "language": "en", "extensions": ["myst_nb", "mlsys.site.formula"],
-        "exclude_patterns": ["files"], "nb_execution_mode": "off", "nb_merge_streams": True, "nb_ipywidgets_js": {},
+        "exclude_patterns": ["files", "_extra"], "html_extra_path": ["_extra"] if has_card else [], "nb_execution_mode": "off", "nb_merge_streams": True, "nb_ipywidgets_js": {},
         "nb_code_prompt_show": "Show the code", "nb_code_prompt_hide": "Hide the code",
         "myst_enable_extensions": ["dollarmath", "deflist"], "myst_heading_anchors": 4, "myst_dmath_allow_digits": False,
         "myst_dmath_allow_space": False, "myst_update_mathjax": False, "html_math_renderer": "mathtext",
@@ -196,8 +198,13 @@ class Sources:
             if page.source.endswith(".md"):
                 files[f"{page.name}.md"] = self.links.rewrite((self.root / page.source).read_text(encoding="utf-8"), page).encode()
             else:
-                extra = [new_markdown_cell(home_toctree(self.pages))] if page.name == "index" else []
-                files[f"{page.name}.ipynb"] = notebook_bytes([*self.cells(page), *extra])
+                cells, extra = self.cells(page), []
+                if page.name == "index":
+                    extra = [new_markdown_cell(home_toctree(self.pages))]
+                    cells[1:1] = [new_markdown_cell(text) for text in [card_text(self.root)] if text]
+                files[f"{page.name}.ipynb"] = notebook_bytes([*cells, *extra])
+        card = card_file(self.root)
+        files |= {"_extra/card.html": card} if card else {}
         return files | {f"files/{name}": (self.root / name).read_bytes() for name in sorted(self.links.downloads)}
 
 
@@ -241,7 +248,7 @@ def publish(
     output: Path,  # the folder to replace
 ) -> int:
     "Check the pages and put them in place of the old site; return how many there are."
-    own = {"search", "genindex", "py-modindex"}
+    own = {"search", "genindex", "py-modindex", "card"}
     pages = [path for path in html.rglob("*.html") if "_static" not in path.relative_to(html).parts]
     for path in pages:
         if path.relative_to(html).with_suffix("").as_posix() not in wanted | own:
@@ -279,7 +286,7 @@ def build_site(
     sources = Sources(root)
     files = sources.files()
     css = root / "nbs" / "_static" / "site.css"
-    files["conf.py"] = sphinx_settings(title, version, css.is_file()).encode()
+    files["conf.py"] = sphinx_settings(title, version, css.is_file(), "_extra/card.html" in files).encode()
     files |= {"_static/site.css": css.read_bytes()} if css.is_file() else {}
     work = root / WORK
     sync_tree(work / "site", files)

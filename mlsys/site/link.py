@@ -14,8 +14,9 @@ from pathlib import Path
 
 from ..core import ConfigError, explain
 from ..pipeline.digest import library_name
+from ..registry.trace import maker_cell
 from .layout import Page
-from .page import anchor
+from .page import anchor, read_cells
 
 # %% ../../nbs/lib/site/link.ipynb #cell4
 FOLDERS = {"nbs/guides": "guides/index.md", "nbs/stages": "pipeline/index.md", "reports/notebooks": "pipeline/index.md", "nbs/lib": "library/index.md"}
@@ -70,10 +71,13 @@ class LinkMap:
         if re.match(r"[a-z][a-z0-9+.-]*:", target) or not path:
             return link
         wanted = posixpath.normpath(posixpath.join(posixpath.dirname(page.source), path))
+        if wanted not in self.files and wanted.startswith("reports/notebooks/"):  # a stage that has not run here is shown as it is written
+            wanted = f"nbs/stages/{wanted.split('/')[2].removesuffix('.ipynb')}.ipynb"
         here = posixpath.dirname(page.name) or "."
         if wanted in self.files:
             if fragment and self.files[wanted].startswith("pipeline/"):
-                return f"{label}](#{cell_label(self.files[wanted], fragment)})"
+                cell = self._maker(wanted, fragment) if "." in fragment else fragment
+                return f"{label}](#{cell_label(self.files[wanted], cell)})" if cell else f"{label}]({posixpath.relpath(self.files[wanted], here)})"
             return f"{label}]({posixpath.relpath(self.files[wanted], here)}{hash_sign}{fragment})"
         if (self.root / wanted).is_dir():
             return label.lstrip("![")
@@ -81,6 +85,12 @@ class LinkMap:
             raise ConfigError(explain(f"{page.source}: link", target, "a file of this project, as seen from the page's own file", "Mend the link."))
         self.downloads.add(wanted)
         return f"{label}]({posixpath.relpath('files/' + wanted, here)})"
+
+    def _maker(self, wanted: str, file: str) -> str:
+        "Return the cell of a stage's notebook that made a file, as it stands on the stage's page."
+        page = self.files[wanted]
+        shown = next(name for name, target in self.files.items() if target == page and (self.root / name).is_file())
+        return maker_cell(read_cells(self.root / shown), file)
 
     def _name(self, code: str, page: Page) -> str:
         "Link a name in code font to its documentation, if there is just one."

@@ -1,6 +1,7 @@
 """The answer on the first page: from the stages' files to the card, the screen, the site and the errors."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ from mlsys.data.roles import Roles
 from mlsys.objective.value import Business, yearly_value
 from mlsys.pipeline.summary import show
 from mlsys.registry.candidate import Candidate, pick
-from mlsys.registry.card import cautions, lineage, model_card
+from mlsys.registry.card import CardFacts, cautions, model_card
+from mlsys.registry.record import lineage
 from mlsys.registry.worth import row_costs, weigh
 from mlsys.site.layout import Page, index_pages, worth_text
 
@@ -80,9 +82,10 @@ def test_the_card_opens_with_the_answer_and_names_the_prices(tmp_path):
     roles = Roles("y", "1", "0", cost_columns=["amount"])
     told = cautions(choice, roles)
     assert any("whoever asks for a decision has to send amount as well" in text for text in told)
-    card = model_card(choice, [BOOSTED], lineage({}, {}, "0" * 64), objective="Why.", unit="EUR", data={}, cautions=told, worth="**Use the rule.** Because.")
-    assert card.index("## Is it worth it?\n\n**Use the rule.**") < card.index("## What it is for")
-    assert "worth it" not in model_card(choice, [BOOSTED], lineage({}, {}, "0" * 64), objective="Why.", unit="EUR", data={}, cautions=[])
+    facts = CardFacts(objective="Why.", unit="EUR", cautions=tuple(told))
+    card = model_card(choice, [BOOSTED], lineage({}, {}, "0" * 64), replace(facts, worth="**Use the rule.** Because."))
+    assert card.index("## Is it worth it?\n\n**Use the rule.**") < card.index("## Intended use")
+    assert "worth it" not in model_card(choice, [BOOSTED], lineage({}, {}, "0" * 64), facts)
 
 
 def test_the_screen_and_the_site_show_the_answer(tmp_path, capsys):

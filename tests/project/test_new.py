@@ -161,9 +161,9 @@ def test_an_upgrade_of_the_package_reruns_what_reaches_changed_code(project, tmp
         shutil.copy(REPO / name, tmp_path / name)
     newer = {"PYTHONPATH": str(tmp_path)}
     assert ran(run(["dvc", "repro"], project, **newer)) == set(), "the same code at another place is the same code"
-    card = tmp_path / "mlsys" / "registry" / "card.py"
+    card = tmp_path / "mlsys" / "registry" / "show.py"
     found = re.search(r"^def gate_table\(.*?\n    (?=return |lines|rows|[a-z_]+ = )", card.read_text(), re.M | re.S)
-    assert found, "mlsys.registry.card.gate_table is no longer there"
+    assert found, "mlsys.registry.show.gate_table is no longer there"
     card.write_text(card.read_text()[: found.end()] + "assert True\n    " + card.read_text()[found.end() :])
     stale = run(["mlsys", "run", "split"], project, **newer)
     assert stale.returncode == 2 and "mlsys compose" in stale.stderr and "mlsys has changed" in stale.stderr
