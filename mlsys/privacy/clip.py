@@ -56,7 +56,7 @@ def linear_stack(
 
 # %% ../../nbs/lib/privacy/clip.ipynb #f768c785
 class FusedClipper:
-    "Lengths and clipped sums for a stack of linear layers."
+    "Lengths and clipped sums for a stack of linear layers; `numbers` says how many numbers a row takes."
 
     mode = "fused"
 
@@ -68,6 +68,7 @@ class FusedClipper:
         if not any(isinstance(layer, torch.nn.Linear) for layer in self.layers):
             cure = "Use mode='auto', which takes Opacus' ghost or hooks mode for other models."
             raise ConfigError(explain("model", type(model).__name__, "a stack of linear layers and functions of single numbers", cure))
+        self.numbers = sum(layer.in_features + layer.out_features for layer in self.layers if isinstance(layer, torch.nn.Linear))
 
     def lengths(
         self,
@@ -121,6 +122,7 @@ class HooksClipper:
         model: torch.nn.Module,  # of layers that Opacus knows
     ):
         self.private = _valid(GradSampleModule, model)
+        self.numbers = sum(parameter.numel() for parameter in model.parameters())
 
     def lengths(self, rows, losses_of):
         "Return the length of each unit's gradient, as `FusedClipper.lengths`."
@@ -147,6 +149,7 @@ class GhostClipper:
         model: torch.nn.Module,  # of layers that Opacus knows
     ):
         self.private = _valid(GradSampleModuleFastGradientClipping, model)
+        self.numbers = sum(parameter.numel() for parameter in model.parameters())
 
     def lengths(self, rows, losses_of):
         "Return the length of each unit's gradient, as `FusedClipper.lengths`."
