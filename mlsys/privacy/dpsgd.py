@@ -8,6 +8,7 @@ __all__ = ['Loss', 'LOSSES', 'one_quiet_thread', 'clip_factors', 'noise_deviatio
            'make_model', 'train_linear', 'bound_rows']
 
 # %% ../../nbs/lib/privacy/dpsgd.ipynb #cell2
+import functools
 import itertools
 import warnings
 from collections.abc import Callable
@@ -134,16 +135,33 @@ class UnitTable:
     def __len__(self) -> int:
         return len(self.X) if self.rows_of is None else len(self.rows_of)
 
+    @functools.cached_property
+    def counts(self) -> np.ndarray:  # shape (n_units,)
+        "How many rows each unit has."
+        return np.ones(len(self.X), dtype=np.int64) if self.rows_of is None else (self.rows_of >= 0).sum(axis=1)
+
+    def parts(
+        self,
+        units: np.ndarray,  # places of the units of a step
+        most_rows: int,  # rows in a part at most, unless one unit alone has more
+    ) -> list[np.ndarray]:  # one part or more
+        "Return the units in parts, each of units with equally many rows, so that no place is left empty."
+        same = [units] if self.rows_of is None else [units[self.counts[units] == count] for count in np.unique(self.counts[units])]
+        found = [(some, max(1, most_rows // int(self.counts[some[0]]))) for some in same if len(some)]
+        return [some[first : first + size] for some, size in found for first in range(0, len(some), size)] or [units]
+
     def fetch(
         self,
         units: np.ndarray,  # places of the units
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:  # rows, outcomes, and which places hold a row
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:  # rows, outcomes, and which places hold a row; None where each unit has one
         "Return the rows of some units, shape (n_units, n_features), or (n_units, width, n_features) where a unit has several."
-        places = units if self.rows_of is None else np.maximum(self.rows_of[units], 0)
+        places = units if self.rows_of is None else self.rows_of[units, : self.counts[units].max(initial=1)]
+        held = places >= 0 if places.ndim == 2 and places.shape[1] > 1 else None
+        places = np.maximum(places, 0) if held is not None else places.reshape(len(units))
         rows = torch.from_numpy(np.ascontiguousarray(self.X[places], dtype=np.float32))
         outcomes = self.y[places]
         outcomes = torch.from_numpy(outcomes if outcomes.dtype == np.int64 else outcomes.astype(np.float32, copy=False))
-        return rows, outcomes, None if self.rows_of is None else torch.from_numpy(self.rows_of[units] >= 0)
+        return rows, outcomes, None if held is None else torch.from_numpy(held)
 
 
 def as_table(
@@ -179,9 +197,7 @@ def private_step(
     most_numbers: int = 25_000_000,  # numbers of 4 bytes that are held at a time
 ) -> float:  # length of the longest clipped gradient
     "Take one noisy step."
-    width = 1 if table.rows_of is None else table.rows_of.shape[1]
-    size = max(1, most_numbers // (width * clipper.numbers))
-    parts = [units[first : first + size] for first in range(0, len(units), size)] or [units]
+    parts = table.parts(units, max(1, most_numbers // clipper.numbers))
     optimizer.zero_grad()
     longest = 0.0
     for place, part in enumerate(parts, 1):
