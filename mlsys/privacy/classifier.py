@@ -311,7 +311,7 @@ class PrivateNetworkClassifier(NetworkOutputs, PrivateClassifier):
     """
 
     def __init__(self, *, hidden_units=(32,), target_epsilon=1.0, target_delta=1e-5, max_grad_norm=1.0, epochs=40, batch_size=None,
-                 learning_rate=0.02, averaged_share=0.5, max_rows_per_person=8, secure=False, classes=None, random_state=None):
+                 learning_rate=0.05, averaged_share=0.5, max_rows_per_person=8, secure=False, classes=None, random_state=None):
         super().__init__(target_epsilon=target_epsilon, target_delta=target_delta, max_grad_norm=max_grad_norm, epochs=epochs, batch_size=batch_size,
                          learning_rate=learning_rate, averaged_share=averaged_share, max_rows_per_person=max_rows_per_person, secure=secure, random_state=random_state)
         self.hidden_units = hidden_units

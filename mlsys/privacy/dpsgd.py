@@ -300,8 +300,10 @@ def make_model(
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
         layers += [layer, torch.nn.Tanh()]
-    for layer in layers[:-2:2]:
+    for layer in layers[2:-2:2]:
         torch.nn.init.xavier_uniform_(layer.weight, generator=generator)
+    if hidden_units:
+        torch.nn.init.normal_(layers[0].weight, 0.0, 0.5, generator=generator)
     return torch.nn.Sequential(*layers[:-1])
 
 
