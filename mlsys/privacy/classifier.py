@@ -133,7 +133,7 @@ class PrivateModel(BaseEstimator):
         table = as_table(X, y, loss, self._rows_of(groups, len(X)))
         batch_size = largest_batch(len(table)) if self.batch_size is None else self.batch_size
         sample_rate, steps = plan_run(n_rows=len(table), batch_size=batch_size, epochs=self.epochs)
-        warn_of_weakness(random_state=self.random_state, secure=self.secure, target_delta=self.target_delta, n_rows=len(table))
+        warn_of_weakness(random_state=self.random_state, secure=self.secure, target_delta=self.target_delta, n_rows=len(table), units="rows" if groups is None else "people")
         noise_multiplier = calibrate_noise(target_epsilon=budget, target_delta=self.target_delta, sample_rate=sample_rate, steps=steps)
         trained = train_private(
             make_model(X.shape[1], n_outputs, self._hidden(), seed=draw_seeds(self.random_state, 4)[3]), table, loss=loss, noise_multiplier=noise_multiplier,
@@ -324,6 +324,7 @@ def warn_of_weakness(
     secure: bool,  # whether draws and noise come from a cipher
     target_delta: float,  # probability that the bound may fail
     n_rows: int,  # rows (or people) of the training table
+    units: str = "rows",  # what they are
 ) -> None:
     "Warn of what makes the guarantee weaker than epsilon says."
     if random_state is not None:
@@ -334,7 +335,7 @@ def warn_of_weakness(
         warnings.warn("the draws and the noise come from the generators of NumPy and PyTorch, which are not cryptographic ones (secure=False).",
                       PrivacyWarning, stacklevel=4)
     if isinstance(target_delta, float) and target_delta * n_rows >= 1:
-        warnings.warn(f"target_delta={target_delta:g} is not below 1 / {n_rows} rows: publishing a row outright would be within such a budget.",
+        warnings.warn(f"target_delta={target_delta:g} is not below 1 / {n_rows} {units}: publishing all that one of them brought would be within such a budget.",
                       PrivacyWarning, stacklevel=4)
 
 
