@@ -7,10 +7,10 @@ __all__ = ['SHARES', 'LENGTH', 'check_counts', 'audit_p_value', 'steepest_fall',
            'canaries_needed', 'guess_count', 'Audit', 'audit_scores', 'check_scores', 'Canaries', 'draw_canaries',
            'canary_scores', 'audit_learner', 'fit_audited']
 
-# %% ../../nbs/lib/privacy/audit.ipynb #7b5fa319
+# %% ../../nbs/lib/privacy/audit.ipynb #bdb88c17
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from sklearn.base import clone
 from ..core import ConfigError, explain
 from .accounting import PrivacyWarning
 
-# %% ../../nbs/lib/privacy/audit.ipynb #3cc03082
+# %% ../../nbs/lib/privacy/audit.ipynb #59874362
 def check_counts(
     n_canaries: int,  # planted rows
     n_guesses: int,  # guesses made
@@ -101,7 +101,7 @@ def epsilon_lower_bound(
         low, high = (middle, high) if refuted(middle) else (low, middle)
     return low
 
-# %% ../../nbs/lib/privacy/audit.ipynb #af4c10c9
+# %% ../../nbs/lib/privacy/audit.ipynb #b0999e10
 SHARES = (0.05, 0.2, 0.5, 1.0)  # of the canaries that are guessed; fixed before anything is seen
 
 
@@ -145,7 +145,7 @@ def guess_count(
     "Return how many guesses a share is."
     return min(n_canaries, max(1, 2 * round(share * n_canaries / 2)))
 
-# %% ../../nbs/lib/privacy/audit.ipynb #659fdb5c
+# %% ../../nbs/lib/privacy/audit.ipynb #3e536493
 @dataclass(frozen=True)
 class Audit:
     "What an attack could prove of a private training run."
@@ -214,7 +214,7 @@ def check_scores(
     if np.ptp(scores) == 0:
         raise ConfigError(explain("scores", f"{len(scores)} times {scores[0]:g}", "scores that differ", "The canaries did not reach the model: an audit of it would prove nothing."))
 
-# %% ../../nbs/lib/privacy/audit.ipynb #e699e180
+# %% ../../nbs/lib/privacy/audit.ipynb #b3ba08b8
 LENGTH = 100.0  # of a canary, in units of a usual row
 
 
@@ -246,18 +246,18 @@ def draw_canaries(
 
 
 def canary_scores(
-    model: Any,  # fitted: a classifier with predict_proba, or a linear regression with coef_
+    model: Any,  # fitted
     canaries: Canaries,
 ) -> np.ndarray:  # shape (n_canaries,)
     "Return how far the model moved towards each canary: along its gradient, which for a linear model is its log-odds, or its prediction."
     if not hasattr(model, "predict_proba"):
-        return (canaries.rows @ np.ravel(model.coef_)) * np.sign(canaries.outcomes)
+        return np.asarray(model.predict(canaries.rows), dtype=float) * np.sign(canaries.outcomes)
     place = np.searchsorted(model.classes_, canaries.outcomes)
     likely = np.take_along_axis(np.asarray(model.predict_proba(canaries.rows), dtype=float), place[:, None], axis=1)[:, 0]
     likely = np.clip(likely, 1e-300, 1.0 - 1e-16)
     return np.log(likely) - np.log1p(-likely)
 
-# %% ../../nbs/lib/privacy/audit.ipynb #57270f46
+# %% ../../nbs/lib/privacy/audit.ipynb #89cf048d
 def audit_learner(
     learner: Any,  # a private estimator of this package, fitted or not; its settings are audited
     *,
@@ -285,7 +285,7 @@ def fit_audited(
     "Fit a copy of a learner on the canaries whose coin says so, with steps so small that they pull to the end."
     rows, outcomes = canaries.rows[canaries.included], canaries.outcomes[canaries.included]
     steps = max(1, round(learner.epochs / sample_rate))
-    own = {"learning_rate": 0.1 / (LENGTH * steps), "batch_size": max(1, round(sample_rate * len(rows))), "random_state": seed}
+    own = {"learning_rate": 0.1 / (LENGTH * steps), "batch_size": max(1, round(sample_rate * len(rows))), "random_state": seed, "secure": False}
     own |= {"classes": list(classes)} if classes is not None else {"target_range": (-1.0, 1.0), "range_share": 0.0, "quantile": None}
     known = learner.get_params(deep=False)
     with warnings.catch_warnings():

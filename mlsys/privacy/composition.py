@@ -7,7 +7,7 @@ __all__ = ['Mechanism', 'REACH', 'NoisySteps', 'Spend', 'loss_at', 'sum_at', 'Lo
            'spend_losses', 'loss_spread', 'grid_width', 'tail_ends', 'summed_losses', 'delta_curve', 'composed_delta',
            'composed_epsilon']
 
-# %% ../../nbs/lib/privacy/composition.ipynb #7c5f13bb
+# %% ../../nbs/lib/privacy/composition.ipynb #8b8c2734
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core import BudgetError, ConfigError, explain
 
-# %% ../../nbs/lib/privacy/composition.ipynb #d2354808
+# %% ../../nbs/lib/privacy/composition.ipynb #8d9ae61b
 @dataclass(frozen=True)
 class NoisySteps:
     "Steps of DP-SGD: a sum of clipped gradients over a Poisson sample, with Gaussian noise."
@@ -51,7 +51,7 @@ class Spend:
 
 Mechanism = NoisySteps | Spend
 
-# %% ../../nbs/lib/privacy/composition.ipynb #a54732a7
+# %% ../../nbs/lib/privacy/composition.ipynb #40b3d0d6
 def loss_at(
     x: np.ndarray,  # noisy sum, in units of the clipped length
     mechanism: NoisySteps,
@@ -74,7 +74,7 @@ def sum_at(
         logarithm = np.where(inside > -1, loss + np.log1p(np.maximum(inside, -1.0)), -np.inf)
     return mechanism.noise_multiplier**2 * (logarithm - math.log(mechanism.sample_rate)) + 0.5
 
-# %% ../../nbs/lib/privacy/composition.ipynb #d3609c66
+# %% ../../nbs/lib/privacy/composition.ipynb #0bc5deac
 @dataclass(frozen=True)
 class LossGrid:
     "A distribution of the privacy loss of one step on multiples of a width."
@@ -100,7 +100,7 @@ def divide_mass(
     masses[0] += below
     return LossGrid(np.append(places, places[-1] + 1), masses, beyond)
 
-# %% ../../nbs/lib/privacy/composition.ipynb #c2791383
+# %% ../../nbs/lib/privacy/composition.ipynb #23b88a0f
 REACH = 9.0  # standard deviations of noise that the grid spans; what lies beyond has a probability of about 1e-19 and counts as infinite
 
 
@@ -138,7 +138,7 @@ def spend_losses(
     width: float,  # of the grid, above 0
 ) -> tuple[LossGrid, LossGrid]:  # twice the same
     "Return the privacy loss of the worst mechanism with this epsilon and delta (Kairouz, Oh and Viswanath 2015, theorem 3.2)."
-    place = math.floor(mechanism.epsilon / width)
+    place = math.floor(mechanism.epsilon / width + 1e-9)
     low = -place - 1
     places, likely = np.arange(low, place + 1), 1.0 / (1.0 + math.exp(-mechanism.epsilon))
     with_row, without_row = np.zeros(len(places)), np.zeros(len(places))
@@ -147,7 +147,7 @@ def spend_losses(
     both = divide_mass(places, with_row, without_row, width, 0.0, mechanism.delta)
     return both, both
 
-# %% ../../nbs/lib/privacy/composition.ipynb #d7ca2fc3
+# %% ../../nbs/lib/privacy/composition.ipynb #a0dfbe80
 def loss_spread(
     mechanism: Mechanism,
 ) -> float:
@@ -168,7 +168,9 @@ def grid_width(
     "Return a grid fine enough that rounding does not show in the total."
     spread = math.sqrt(sum(mechanism.steps * loss_spread(mechanism) ** 2 for mechanism in mechanisms))
     steps = sum(mechanism.steps for mechanism in mechanisms)
-    return min(0.02 * spread, math.sqrt(0.002 * spread / steps))
+    width = min(0.02 * spread, math.sqrt(0.002 * spread / steps))
+    known = [mechanism.epsilon for mechanism in mechanisms if isinstance(mechanism, Spend)]
+    return known[0] / math.ceil(known[0] / width) if known else width  # so that a known epsilon is a grid point and stays exact
 
 
 def tail_ends(
@@ -191,7 +193,7 @@ def tail_ends(
         ends.append(sign * tightest / width)
     return math.floor(ends[0]), math.ceil(ends[1])
 
-# %% ../../nbs/lib/privacy/composition.ipynb #980be2b8
+# %% ../../nbs/lib/privacy/composition.ipynb #eaeff016
 def summed_losses(
     grids: Sequence[LossGrid],  # one for each mechanism
     steps: Sequence[int],  # how often each is done
@@ -234,7 +236,7 @@ def delta_curve(
         carried, edge = inside[0] + later[0], losses.places[block[0]]
     return np.maximum(after - weighed, 0.0) + losses.beyond
 
-# %% ../../nbs/lib/privacy/composition.ipynb #4f1d89e7
+# %% ../../nbs/lib/privacy/composition.ipynb #9829c301
 def _curves(mechanisms: Sequence[Mechanism], chance: float, width: float | None) -> list[tuple[np.ndarray, np.ndarray]]:
     "Return (epsilons, deltas) of the whole, for removing a row and for adding one."
     if not mechanisms:
@@ -249,14 +251,15 @@ def _curves(mechanisms: Sequence[Mechanism], chance: float, width: float | None)
 def composed_delta(
     mechanisms: Sequence[Mechanism],  # what has looked at the rows, at least one
     *,
-    epsilon: float,  # 0 or more
+    epsilon: float | np.ndarray,  # 0 or more
     width: float | None = None,  # of the grid, above 0; None chooses it
-) -> float:  # an upper bound, 0 to 1
+) -> float | np.ndarray:  # an upper bound, 0 to 1, in the shape of epsilon
     "Return the delta at which everything together is private with this epsilon."
-    if not (math.isfinite(epsilon) and epsilon >= 0):
+    if not (np.isfinite(epsilon).all() and np.min(epsilon) >= 0):
         raise ConfigError(explain("epsilon", epsilon, "a number, 0 or more"))
     found = [np.interp(np.expm1(epsilon), np.expm1(np.minimum(epsilons, 700)), deltas) for epsilons, deltas in _curves(mechanisms, 1e-14, width)]
-    return float(min(1.0, max(found)))
+    worst = np.minimum(1.0, np.maximum(*found))
+    return float(worst) if np.ndim(epsilon) == 0 else worst
 
 
 def composed_epsilon(

@@ -6,7 +6,7 @@
 __all__ = ['draw_members', 'read_rows', 'loss_score', 'balance_shadows', 'lira_scores', 'row_shares', 'membership_auc',
            'rate_of_hits', 'Membership', 'attack_scores', 'attack_membership']
 
-# %% ../../nbs/lib/privacy/membership.ipynb #654529b7
+# %% ../../nbs/lib/privacy/membership.ipynb #f4cfa71a
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ import pandas as pd
 from ..core import ConfigError, explain
 from ..objective.resample import unit_codes
 
-# %% ../../nbs/lib/privacy/membership.ipynb #f8020a54
+# %% ../../nbs/lib/privacy/membership.ipynb #2ae6cc9c
 def draw_members(
     n_rows: int,  # rows of the table, 2 or more
     n_models: int,  # models to train, even, 4 or more
@@ -34,7 +34,7 @@ def draw_members(
     ranks = np.argsort(np.argsort(rng.random((n_models, place.max() + 1)), axis=0), axis=0)
     return (ranks < n_models // 2)[:, place]
 
-# %% ../../nbs/lib/privacy/membership.ipynb #1238b3ce
+# %% ../../nbs/lib/privacy/membership.ipynb #3dd0709b
 def read_rows(
     model: Any,  # fitted
     rows: Any,  # shape (n_rows, n_features)
@@ -58,7 +58,7 @@ def loss_score(
     "Return the score of the simplest attack: what the model gets right, it has seen (Yeom et al. 2018)."
     return -np.abs(seen) if is_number else seen
 
-# %% ../../nbs/lib/privacy/membership.ipynb #60790b1d
+# %% ../../nbs/lib/privacy/membership.ipynb #4414d4c0
 def balance_shadows(
     inside: np.ndarray,  # bool, whether a row was in a shadow, shape (n_shadows, n_rows)
 ) -> tuple[np.ndarray, np.ndarray]:  # which shadows with the row to use, and which without it; as many of each
@@ -68,7 +68,7 @@ def balance_shadows(
     with_row, without_row = (mask & (np.cumsum(mask, axis=0) <= kept) for mask in (inside, ~inside))
     return with_row, without_row
 
-# %% ../../nbs/lib/privacy/membership.ipynb #07539dbc
+# %% ../../nbs/lib/privacy/membership.ipynb #dc3a7c24
 def lira_scores(
     seen: np.ndarray,  # from `read_rows`, of every model, shape (n_models, n_rows)
     members: np.ndarray,  # bool, shape (n_models, n_rows)
@@ -87,7 +87,7 @@ def lira_scores(
         return (np.abs(mean_out) - np.abs(seen[target])) / spread if is_number else (seen[target] - mean_out) / spread
     return ((seen[target] - mean_out) ** 2 - (seen[target] - mean_in) ** 2) / (2.0 * spread**2)
 
-# %% ../../nbs/lib/privacy/membership.ipynb #b0d9a3cf
+# %% ../../nbs/lib/privacy/membership.ipynb #11e9005b
 def row_shares(
     scores: np.ndarray,  # shape (n_rows,)
     members: np.ndarray,  # bool, shape (n_rows,), some of each
@@ -128,7 +128,7 @@ def membership_auc(
     half = float(t.ppf(0.5 + confidence / 2, count - 1) * math.sqrt((sums**2).sum() * count / (count - 1)))
     return {"value": value, "low": max(0.0, value - half), "high": min(1.0, value + half)}
 
-# %% ../../nbs/lib/privacy/membership.ipynb #3b380b6f
+# %% ../../nbs/lib/privacy/membership.ipynb #36d5b718
 def rate_of_hits(
     scores: np.ndarray,  # of each attacked model, shape (n_models, n_rows)
     members: np.ndarray,  # bool, shape (n_models, n_rows)
@@ -154,7 +154,7 @@ def rate_of_hits(
     half = float(t.ppf(0.5 + confidence / 2, count - 1) * np.std(found, ddof=1) / math.sqrt(count))
     return {"value": value, "low": max(0.0, value - half), "high": min(1.0, value + half)}
 
-# %% ../../nbs/lib/privacy/membership.ipynb #334fa730
+# %% ../../nbs/lib/privacy/membership.ipynb #69450f16
 @dataclass(frozen=True)
 class Membership:
     "How well members of the training rows can be told from others."
