@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['SHARES', 'LENGTH', 'check_counts', 'audit_p_value', 'steepest_fall', 'epsilon_lower_bound', 'most_provable',
            'canaries_needed', 'guess_count', 'Audit', 'audit_scores', 'check_scores', 'Canaries', 'draw_canaries',
-           'canary_scores', 'audit_learner', 'fit_audited']
+           'canary_scores', 'audit_settings', 'audit_learner']
 
-# %% ../../nbs/lib/privacy/audit.ipynb #bdb88c17
+# %% ../../nbs/lib/privacy/audit.ipynb #bad7263d
+import copy
 import math
 import warnings
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from sklearn.base import clone
 from ..core import ConfigError, explain
 from .accounting import PrivacyWarning
 
-# %% ../../nbs/lib/privacy/audit.ipynb #59874362
+# %% ../../nbs/lib/privacy/audit.ipynb #15320f21
 def check_counts(
     n_canaries: int,  # planted rows
     n_guesses: int,  # guesses made
@@ -101,7 +102,7 @@ def epsilon_lower_bound(
         low, high = (middle, high) if refuted(middle) else (low, middle)
     return low
 
-# %% ../../nbs/lib/privacy/audit.ipynb #b0999e10
+# %% ../../nbs/lib/privacy/audit.ipynb #2252d102
 SHARES = (0.05, 0.2, 0.5, 1.0)  # of the canaries that are guessed; fixed before anything is seen
 
 
@@ -145,7 +146,7 @@ def guess_count(
     "Return how many guesses a share is."
     return min(n_canaries, max(1, 2 * round(share * n_canaries / 2)))
 
-# %% ../../nbs/lib/privacy/audit.ipynb #3e536493
+# %% ../../nbs/lib/privacy/audit.ipynb #b27f488e
 @dataclass(frozen=True)
 class Audit:
     "What an attack could prove of a private training run."
@@ -214,17 +215,25 @@ def check_scores(
     if np.ptp(scores) == 0:
         raise ConfigError(explain("scores", f"{len(scores)} times {scores[0]:g}", "scores that differ", "The canaries did not reach the model: an audit of it would prove nothing."))
 
-# %% ../../nbs/lib/privacy/audit.ipynb #b3ba08b8
+# %% ../../nbs/lib/privacy/audit.ipynb #548a079a
 LENGTH = 100.0  # of a canary, in units of a usual row
 
 
 @dataclass(frozen=True)
 class Canaries:
-    "Planted rows, and the coins that decided which are in the training table."
+    "Planted rows, the coins that decided which are in the training table, and rows that are in it in any case."
 
-    rows: np.ndarray  # each with a column of its own, float32, shape (n_canaries, n_canaries)
+    rows: np.ndarray  # each with a column of its own, float32, shape (n_canaries, n_columns)
     outcomes: np.ndarray  # shape (n_canaries,)
     included: np.ndarray  # bool, shape (n_canaries,)
+    anchors: int = 0  # rows that are always in, half of them in each of two columns of their own
+
+    def table(self) -> tuple[np.ndarray, np.ndarray]:  # rows and outcomes
+        "Return the table to train on."
+        fixed = np.zeros((self.anchors, self.rows.shape[1]), dtype=np.float32)
+        side = np.arange(self.anchors) % 2
+        fixed[np.arange(self.anchors), self.rows.shape[1] - 2 + side] = self.rows.max() / 2.0
+        return np.vstack([self.rows[self.included], fixed]), np.concatenate([self.outcomes[self.included], self.outcomes[side]])
 
 
 def draw_canaries(
@@ -232,6 +241,7 @@ def draw_canaries(
     *,
     classes: Sequence[Any] | None = None,  # labels to give them in turn; None gives numbers, 1 and -1 in turn
     length: float = LENGTH,  # of a row, above 0
+    anchors: int = 0,  # rows that are always in
     seed: int = 0,  # of the coins
 ) -> Canaries:
     "Plant rows in directions of their own, and toss a coin for each."
@@ -239,25 +249,50 @@ def draw_canaries(
         raise ConfigError(explain("n_canaries", n_canaries, "a whole number from 2 to 10,000; with few of them only a small epsilon can be refuted (canaries_needed)"))
     rng = np.random.default_rng(seed)
     included = rng.random(n_canaries) < 0.5
-    while not 0 < included.sum() < n_canaries:  # a table without rows trains nothing; with 20 canaries or more this does not happen
+    while not 1 < included.sum() < n_canaries:  # a table without rows trains nothing; with 20 canaries or more this does not happen
         included = rng.random(n_canaries) < 0.5
     labels = np.asarray([1.0, -1.0] if classes is None else list(classes))
-    return Canaries(length * np.eye(n_canaries, dtype=np.float32), labels[np.arange(n_canaries) % len(labels)], included)
+    rows = np.zeros((n_canaries, n_canaries + 2 * bool(anchors)), dtype=np.float32)
+    np.fill_diagonal(rows, length)
+    return Canaries(rows, labels[np.arange(n_canaries) % len(labels)], included, anchors)
 
-
+# %% ../../nbs/lib/privacy/audit.ipynb #087f88bc
 def canary_scores(
     model: Any,  # fitted
     canaries: Canaries,
+    first_layer: np.ndarray | None = None,  # of a network, the first weights before training, shape (n_columns, n_units)
 ) -> np.ndarray:  # shape (n_canaries,)
-    "Return how far the model moved towards each canary: along its gradient, which for a linear model is its log-odds, or its prediction."
+    "Return how far training moved the model towards each canary."
+    if first_layer is not None:
+        before = copy.copy(model)
+        before.coefs_ = [first_layer, *model.coefs_[1:]]
+        return canary_scores(model, canaries) - canary_scores(before, canaries)
     if not hasattr(model, "predict_proba"):
-        return np.asarray(model.predict(canaries.rows), dtype=float) * np.sign(canaries.outcomes)
+        free = copy.copy(model)
+        free.range_ = (-math.inf, math.inf)
+        return np.asarray(free.predict(canaries.rows), dtype=float) * np.sign(canaries.outcomes)
     place = np.searchsorted(model.classes_, canaries.outcomes)
     likely = np.take_along_axis(np.asarray(model.predict_proba(canaries.rows), dtype=float), place[:, None], axis=1)[:, 0]
     likely = np.clip(likely, 1e-300, 1.0 - 1e-16)
     return np.log(likely) - np.log1p(-likely)
 
-# %% ../../nbs/lib/privacy/audit.ipynb #89cf048d
+# %% ../../nbs/lib/privacy/audit.ipynb #f42e7369
+def audit_settings(
+    learner: Any,  # a private estimator of this package
+    canaries: Canaries,
+    *,
+    sample_rate: float,  # probability of a row per step, above 0, up to 1
+    classes: Sequence[Any] | None,  # of a classifier
+    seed: int,  # of sampling and noise
+) -> dict[str, Any]:  # parameters of the learner
+    "Return what is changed for an audit: nothing on which the promise rests."
+    steps, n_rows = max(1, round(learner.epochs / sample_rate)), int(canaries.included.sum()) + canaries.anchors
+    rate = 0.7 / steps if canaries.anchors else 0.1 / (LENGTH * steps)
+    own = {"learning_rate": rate, "batch_size": max(1, round(sample_rate * n_rows)), "random_state": seed, "secure": False}
+    own |= {"classes": list(classes)} if classes is not None else {"target_range": (-1.0, 1.0), "range_share": 0.0, "quantile": None}
+    return {name: value for name, value in own.items() if name in learner.get_params(deep=False)}
+
+
 def audit_learner(
     learner: Any,  # a private estimator of this package, fitted or not; its settings are audited
     *,
@@ -267,27 +302,14 @@ def audit_learner(
     seed: int = 0,  # of coins, sampling and noise
 ) -> Audit:
     "Train a private learner with canaries, and return what they prove of its epsilon."
-    is_classifier = hasattr(learner, "predict_proba")
-    classes = [0, 1] if is_classifier and getattr(learner, "classes", None) is None else getattr(learner, "classes", None)
-    canaries = draw_canaries(n_canaries, classes=classes if is_classifier else None, seed=seed)
-    trained = fit_audited(learner, canaries, sample_rate=sample_rate or getattr(learner, "sample_rate_", 0.25), classes=classes, seed=seed)
-    return audit_scores(canary_scores(trained, canaries), canaries.included, claimed_epsilon=trained.epsilon_, delta=trained.target_delta, confidence=confidence)
-
-
-def fit_audited(
-    learner: Any,  # as in `audit_learner`
-    canaries: Canaries,
-    *,
-    sample_rate: float,  # probability of a row per step, above 0, up to 1
-    classes: Sequence[Any] | None,  # of a classifier
-    seed: int,  # of sampling and noise
-) -> Any:  # fitted
-    "Fit a copy of a learner on the canaries whose coin says so, with steps so small that they pull to the end."
-    rows, outcomes = canaries.rows[canaries.included], canaries.outcomes[canaries.included]
-    steps = max(1, round(learner.epochs / sample_rate))
-    own = {"learning_rate": 0.1 / (LENGTH * steps), "batch_size": max(1, round(sample_rate * len(rows))), "random_state": seed, "secure": False}
-    own |= {"classes": list(classes)} if classes is not None else {"target_range": (-1.0, 1.0), "range_share": 0.0, "quantile": None}
-    known = learner.get_params(deep=False)
+    is_classifier, hidden = hasattr(learner, "predict_proba"), learner.get_params(deep=False).get("hidden_units")
+    classes = (getattr(learner, "classes", None) or [0, 1]) if is_classifier else None
+    shape = {} if hidden is None else {"anchors": 1000, "length": 1.5 * math.sqrt((n_canaries + 2 + np.ravel(hidden)[0]) / 2.0)}
+    canaries = draw_canaries(n_canaries, classes=classes, seed=seed, **shape)
+    own = audit_settings(learner, canaries, sample_rate=sample_rate or getattr(learner, "sample_rate_", 0.25), classes=classes, seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PrivacyWarning)  # the seed of an audit is no secret
-        return clone(learner).set_params(**{name: value for name, value in own.items() if name in known}).fit(rows, outcomes)
+        trained = clone(learner).set_params(**own).fit(*canaries.table())
+        begun = None if hidden is None else clone(trained).set_params(learning_rate=1e-30, epochs=1).fit(*canaries.table()).coefs_[0]
+    scores = canary_scores(trained, canaries, begun)
+    return audit_scores(scores, canaries.included, claimed_epsilon=trained.epsilon_, delta=trained.target_delta, confidence=confidence)
