@@ -187,11 +187,17 @@ class PrivacyConfig:
     "How the private variants are trained."
 
     target_epsilon: "float | list[float]" = between(1e-3, 1e3)
+    model: "list[str]" = one_of("linear", "network")
     target_delta: float = between(1e-12, 0.1)
     max_grad_norm: float = between(1e-6, 1e6)
     epochs: int = between(1, 10_000)
-    batch_size: int = between(1, 10_000_000)
+    batch_size: int = between(0, 10_000_000)
     learning_rate: float = between(1e-6, 1e3)
+    hidden_units: "list[int]" = between(1, 65_536)
+    network_learning_rate: float = between(1e-6, 1e3)
+    unit: str = one_of("auto", "row", "person")
+    max_rows_per_person: int = between(1, 1_000_000)
+    secure: bool
 
 
 @dataclass(kw_only=True)

@@ -91,6 +91,13 @@ class Stage:
             )
         return path
 
+    def points(
+        self,
+        name: str,  # a stage with a grid
+    ) -> list[str]:  # such as `privatize/target_epsilon=1.0,model=linear`
+        "Return the folders that the points of another stage's grid have made."
+        return [f"{name}/{point}" for point in grid_points(load_params(self.root), name)]
+
     def output(
         self,
         name: str,  # a file name, such as `train.parquet`
