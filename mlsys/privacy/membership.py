@@ -6,7 +6,7 @@
 __all__ = ['draw_members', 'sample_rows', 'read_rows', 'loss_score', 'balance_shadows', 'lira_scores', 'row_shares',
            'membership_auc', 'rate_of_hits', 'Membership', 'attack_scores', 'attack_membership']
 
-# %% ../../nbs/lib/privacy/membership.ipynb #e5813510
+# %% ../../nbs/lib/privacy/membership.ipynb #5b491af8
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ import pandas as pd
 from ..core import ConfigError, explain
 from ..objective.resample import unit_codes
 
-# %% ../../nbs/lib/privacy/membership.ipynb #e0289619
+# %% ../../nbs/lib/privacy/membership.ipynb #a0807633
 def draw_members(
     n_rows: int,  # rows of the table, 2 or more
     n_models: int,  # models to train, even, 4 or more
@@ -34,7 +34,7 @@ def draw_members(
     ranks = np.argsort(np.argsort(rng.random((n_models, place.max() + 1)), axis=0), axis=0)
     return (ranks < n_models // 2)[:, place]
 
-# %% ../../nbs/lib/privacy/membership.ipynb #b8187ade
+# %% ../../nbs/lib/privacy/membership.ipynb #dc1af993
 def sample_rows(
     n_rows: int,  # rows of the table
     at_most: int,  # rows to draw, about; 2 or more
@@ -51,7 +51,7 @@ def sample_rows(
     drawn = order[: max(2, int(np.searchsorted(np.cumsum(sizes), at_most, side="right")))]
     return np.flatnonzero(np.isin(place, drawn))
 
-# %% ../../nbs/lib/privacy/membership.ipynb #d1616692
+# %% ../../nbs/lib/privacy/membership.ipynb #fe48e7ad
 def read_rows(
     model: Any,  # fitted
     rows: Any,  # shape (n_rows, n_features)
@@ -75,7 +75,7 @@ def loss_score(
     "Return the score of the simplest attack: what the model gets right, it has seen (Yeom et al. 2018)."
     return -np.abs(seen) if is_number else seen
 
-# %% ../../nbs/lib/privacy/membership.ipynb #585e3fd5
+# %% ../../nbs/lib/privacy/membership.ipynb #d597893b
 def balance_shadows(
     inside: np.ndarray,  # bool, whether a row was in a shadow, shape (n_shadows, n_rows)
 ) -> tuple[np.ndarray, np.ndarray]:  # which shadows with the row to use, and which without it; as many of each
@@ -85,7 +85,7 @@ def balance_shadows(
     with_row, without_row = (mask & (np.cumsum(mask, axis=0) <= kept) for mask in (inside, ~inside))
     return with_row, without_row
 
-# %% ../../nbs/lib/privacy/membership.ipynb #ddc1528c
+# %% ../../nbs/lib/privacy/membership.ipynb #ca30ae8e
 def lira_scores(
     seen: np.ndarray,  # from `read_rows`, of every model, shape (n_models, n_rows)
     members: np.ndarray,  # bool, shape (n_models, n_rows)
@@ -104,7 +104,7 @@ def lira_scores(
         return (np.abs(mean_out) - np.abs(seen[target])) / spread if is_number else (seen[target] - mean_out) / spread
     return ((seen[target] - mean_out) ** 2 - (seen[target] - mean_in) ** 2) / (2.0 * spread**2)
 
-# %% ../../nbs/lib/privacy/membership.ipynb #0856fb1f
+# %% ../../nbs/lib/privacy/membership.ipynb #222ac078
 def row_shares(
     scores: np.ndarray,  # shape (n_rows,)
     members: np.ndarray,  # bool, shape (n_rows,), some of each
@@ -143,9 +143,11 @@ def membership_auc(
     if count < 3:
         return {"value": value, "low": 0.0, "high": 1.0}
     half = float(t.ppf(0.5 + confidence / 2, count - 1) * math.sqrt((sums**2).sum() * count / (count - 1)))
+    if len(areas) > 1:
+        half = math.hypot(half, float(t.ppf(0.5 + confidence / 2, len(areas) - 1) * np.std(areas, ddof=1)) / math.sqrt(len(areas)))
     return {"value": value, "low": max(0.0, value - half), "high": min(1.0, value + half)}
 
-# %% ../../nbs/lib/privacy/membership.ipynb #c04ad1a1
+# %% ../../nbs/lib/privacy/membership.ipynb #0adc01ce
 def rate_of_hits(
     scores: np.ndarray,  # of each attacked model, shape (n_models, n_rows)
     members: np.ndarray,  # bool, shape (n_models, n_rows)
@@ -171,7 +173,7 @@ def rate_of_hits(
     half = float(t.ppf(0.5 + confidence / 2, count - 1) * np.std(found, ddof=1) / math.sqrt(count))
     return {"value": value, "low": max(0.0, value - half), "high": min(1.0, value + half)}
 
-# %% ../../nbs/lib/privacy/membership.ipynb #d2b638d5
+# %% ../../nbs/lib/privacy/membership.ipynb #36892e9b
 @dataclass(frozen=True)
 class Membership:
     "How well members of the training rows can be told from others."
