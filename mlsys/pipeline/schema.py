@@ -198,6 +198,7 @@ class PrivacyConfig:
     unit: str = one_of("auto", "row", "person")
     max_rows_per_person: int = between(1, 1_000_000)
     secure: bool
+    tuning_trials: int = between(0, 10_000)
 
 
 @dataclass(kw_only=True)
@@ -219,6 +220,9 @@ class ProfileConfig:
     max_rows: int = between(0, 1_000_000_000)
     n_bootstrap: int = between(20, 100_000)
     latency_rows: int = between(10, 100_000)
+    audit_canaries: int = between(20, 10_000)
+    shadow_models: int = between(4, 256)
+    membership_rows: int = between(40, 1_000_000)
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell8-1
 GROUPS = {

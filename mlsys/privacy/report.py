@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['TOO_FEW', 'UNKNOWN', 'USE', 'training_steps', 'ledger_of', 'check_accountant', 'membership_of', 'fit_half',
-           'measured_privacy', 'audit_record', 'plot_evidence', 'read_variants', 'variant_mechanisms', 'choice_ledger',
-           'payer_change', 'worst_payer', 'interval_text', 'variants_table', 'variants_markdown', 'plot_variants',
-           'plot_payers']
+           'measured_privacy', 'audit_record', 'plot_evidence', 'read_variants', 'read_reference', 'variant_mechanisms',
+           'choice_ledger', 'payer_change', 'worst_payer', 'interval_text', 'variants_table', 'variants_markdown',
+           'plot_variants', 'plot_payers']
 
-# %% ../../nbs/lib/privacy/report.ipynb #6ae4a146
+# %% ../../nbs/lib/privacy/report.ipynb #3ac4c2bf
 import itertools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ from .budget import Entry, Ledger, choice_entry
 from .composition import Mechanism, NoisySteps, Spend, composed_epsilon
 from .membership import Membership, attack_membership, sample_rows
 
-# %% ../../nbs/lib/privacy/report.ipynb #16812464
+# %% ../../nbs/lib/privacy/report.ipynb #4815298e
 def training_steps(
     learner: Any,  # a private estimator, fitted
 ) -> NoisySteps:
@@ -78,7 +78,7 @@ def check_accountant(
         raise BudgetError(explain("epsilon of training", claimed, f"at least {own:.4g}, by the numerical composition of this package", "One of two accountants is wrong: do not use this model."))
     return own
 
-# %% ../../nbs/lib/privacy/report.ipynb #03170b45
+# %% ../../nbs/lib/privacy/report.ipynb #e30946e4
 TOO_FEW = 40  # rows of a table, of which 10 or more have the rarer answer
 
 
@@ -121,7 +121,7 @@ def fit_half(
         again = clone(learner).set_params(batch_size=batch, random_state=seed, secure=False)
         return again.fit(X, y) if owners is None else again.fit(X, y, groups=owners)
 
-# %% ../../nbs/lib/privacy/report.ipynb #40378b2c
+# %% ../../nbs/lib/privacy/report.ipynb #3a62c399
 UNKNOWN = {"value": None, "low": None, "high": None}
 
 
@@ -169,7 +169,7 @@ def plot_evidence(
     axes[1].set(xlabel="area under the curve of the strongest membership attack", ylim=(len(known) - 0.5, -0.5))
     axes[1].legend(fontsize=7)
 
-# %% ../../nbs/lib/privacy/report.ipynb #afba7029
+# %% ../../nbs/lib/privacy/report.ipynb #f1059c6e
 USE = ("accuracy_at_half", "accuracy_of_likeliest", "mae")  # the figure that says what a model is good for, by problem
 
 
@@ -186,6 +186,13 @@ def read_variants(
         measured = read_json(folder / "measured.json").get(name, {}) if (folder / "measured.json").is_file() else {}
         variants.append({"name": name, "privacy": read_json(folder / "privacy.json"), "card": card, "measured": measured, "payers": payers})
     return sorted(variants, key=lambda variant: (variant["privacy"].get("model", ""), variant["privacy"]["epsilon"]))
+
+
+def read_reference(
+    folders: Iterable[Path],  # of private variants
+) -> dict[str, Any] | None:  # {"name", "card", "measured"}; None where no variant wrote one
+    "Read what was measured of the model without a promise, which every variant lies beside."
+    return next((read_json(Path(folder) / "reference.json") for folder in folders if (Path(folder) / "reference.json").is_file()), None)
 
 
 def variant_mechanisms(
@@ -222,7 +229,7 @@ def worst_payer(
     known = [record for record in variant["payers"] if payer_change(record) is not None]
     return min(known, key=lambda record: sign * payer_change(record)) if known else None
 
-# %% ../../nbs/lib/privacy/report.ipynb #cf4e444f
+# %% ../../nbs/lib/privacy/report.ipynb #7eaa1858
 def interval_text(
     entry: Mapping[str, Any] | None,  # {"value", "low", "high"}
     form: str = ".3g",  # of the numbers
@@ -274,7 +281,7 @@ def variants_markdown(
         lines += ["", f"**The audit refutes what is claimed of {', '.join(refuted)}.** Do not release it."]
     return "\n".join(lines)
 
-# %% ../../nbs/lib/privacy/report.ipynb #30665eb1
+# %% ../../nbs/lib/privacy/report.ipynb #313c8390
 def plot_variants(
     axes: Sequence[Any],  # two matplotlib axes: use, and groups
     variants: Sequence[Mapping[str, Any]],  # from `read_variants`
