@@ -7,7 +7,15 @@ from scipy.stats import binom
 
 import mlsys.privacy.dpsgd as dpsgd
 from mlsys.core import ConfigError
-from mlsys.privacy.audit import audit_learner, audit_p_value, audit_scores, canaries_needed, draw_canaries, epsilon_lower_bound, most_provable
+from mlsys.privacy.audit import (
+    audit_learner,
+    audit_p_value,
+    audit_scores,
+    canaries_needed,
+    draw_canaries,
+    epsilon_lower_bound,
+    most_provable,
+)
 from mlsys.privacy.classifier import PrivateLogisticRegression, PrivateNetworkClassifier
 from mlsys.privacy.regressor import PrivateLinearRegression, PrivateNetworkRegressor
 
@@ -21,9 +29,9 @@ def test_the_papers_own_figures(counts, printed):
 @pytest.mark.parametrize("canaries, guesses, right, epsilon, delta", [(1000, 100, 75, 0.5, 1e-4), (400, 400, 1, 1.0, 1e-3), (5000, 3000, 2500, 1.4, 1e-5), (300, 300, 300, 4.0, 1e-3), (50, 20, 0, 1.0, 1e-5)])
 def test_the_p_value_is_the_theorem_written_out(canaries, guesses, right, epsilon, delta):
     likely = math.exp(epsilon) / (1 + math.exp(epsilon))
-    reached = sum(binom.pmf(count, guesses, likely) for count in range(right, guesses + 1))
-    falls = [sum(binom.pmf(count, guesses, likely) for count in range(right - i, right)) / i for i in range(1, right + 1)] or [0.0]
-    expected = min(1.0, reached + 2 * canaries * delta * max(falls))
+    masses = binom.pmf(np.arange(guesses + 1), guesses, likely)
+    falls = [masses[right - i : right].sum() / i for i in range(1, right + 1)] or [0.0]
+    expected = min(1.0, masses[right:].sum() + 2 * canaries * delta * max(falls))
     assert audit_p_value(n_canaries=canaries, n_guesses=guesses, n_right=right, epsilon=epsilon, delta=delta) == pytest.approx(expected, rel=1e-9)
 
 
