@@ -225,6 +225,7 @@ class PrivacyConfig:
     unit: str = one_of("auto", "row", "person")
     max_rows_per_person: int = between(1, 1_000_000)
     secure: bool
+    tuning_trials: int = between(0, 10_000)
 
 
 @dataclass(kw_only=True)
@@ -249,6 +250,9 @@ class ProfileConfig:
     trials: int = between(0, 10_000, 0)
     reduction_rows: int = between(100, 10_000_000, 8000)
     reduction_rounds: int = between(1, 1000, 10)
+    audit_canaries: int = between(20, 10_000)
+    shadow_models: int = between(4, 256)
+    membership_rows: int = between(40, 1_000_000)
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell8-1
 GROUPS = {
