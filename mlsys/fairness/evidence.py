@@ -90,7 +90,7 @@ def deciding_groups(
                     left = np.setdiff1d(left, front)
     return np.array(sorted(kept), dtype=int)
 
-
+# %% ../../nbs/lib/fairness/evidence.ipynb #ff648f74
 @dataclass(frozen=True)
 class GapEvidence:
     "What is known about the largest difference between groups."
