@@ -6,7 +6,7 @@
 __all__ = ['MISSING', 'JOIN', 'UNDEFINED', 'GAPS', 'group_edges', 'sensitive_groups', 'join_groups', 'combined_codes',
            'groups_and_intersections', 'metrics_of_counts', 'shares_of_counts', 'draw_group_sums', 'GroupWarning',
            'Assessment', 'same_rows', 'groups_to_assess', 'Figures', 'others_of', 'gaps_from', 'join_features',
-           'group_notes', 'average_costs', 'group_sums', 'row_weights', 'assess_groups', 'plot_gaps',
+           'group_notes', 'average_costs', 'group_sums', 'row_weights', 'assess_groups', 'absent_notes', 'plot_gaps',
            'accuracy_changes', 'decision_changes']
 
 # %% ../../nbs/lib/fairness/assess.ipynb #cell2
@@ -474,6 +474,20 @@ def assess_groups(
         table = figures.table()
         measured[feature] = table, gaps_from(figures, GAPS), group_notes(table, feature, min_group_size)
     return join_features(measured)
+
+# %% ../../nbs/lib/fairness/assess.ipynb #be36095a
+def absent_notes(
+    known: pd.DataFrame,  # sensitive columns of rows in which groups were seen, such as those of training
+    assessed: pd.DataFrame,  # the same columns of the rows that are assessed
+) -> list[str]:  # a sentence per column with such groups
+    "Name the groups of which no row is assessed."
+    notes, cut = [], group_edges(known)
+    for name in (column for column in known.columns if str(column) not in cut):
+        seen = [sensitive_groups(rows[[name]], edges={})[str(name)].value_counts() for rows in (known, assessed)]
+        gone = [f"{group} ({rows:,} elsewhere)" for group, rows in sorted(seen[0].items()) if group not in seen[1].index]
+        if gone:
+            notes.append(f"{name}: no row at all of these groups is assessed, so nothing here is about them: {', '.join(gone)}.")
+    return notes
 
 # %% ../../nbs/lib/fairness/assess.ipynb #cell30
 def plot_gaps(

@@ -14,6 +14,7 @@ from mlsys.core import ConfigError
 from mlsys.fairness.assess import (
     MISSING,
     GroupWarning,
+    absent_notes,
     assess_groups,
     decision_changes,
     draw_group_sums,
@@ -179,6 +180,13 @@ def test_an_undefined_rate_is_missing_and_in_no_gap():
     assert np.isnan(found.table("sex").loc["A", "true_positive_rate"])
     assert found.gaps["true_positive_rate_difference:sex"]["value"] == 0.0
     assert found.interval_table("sex").loc["A", "true_positive_rate"] == "-"
+
+
+def test_a_group_without_a_row_is_named():
+    known = pd.DataFrame({"sex": ["F", "M", None] * 30, "age": range(90), "code": [1, 2, 3] * 30})
+    notes = absent_notes(known, known[known["sex"].notna()].iloc[:40])
+    assert notes == ["sex: no row at all of these groups is assessed, so nothing here is about them: (missing) (30 elsewhere).",
+                     "code: no row at all of these groups is assessed, so nothing here is about them: 3 (30 elsewhere)."]
 
 
 def test_one_group_alone_has_no_gap():
