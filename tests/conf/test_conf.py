@@ -69,6 +69,13 @@ def test_a_stage_block_is_the_notebooks_signature(repo):
         ("objective.decisions_per_year=0", "objective.decisions_per_year: received 0"),
         ("objective.max_bytes=-1", "objective.max_bytes: received -1; allowed: from 0"),
         ("objective.model_cost_per_year=-5", "objective.model_cost_per_year: received -5"),
+        ("behaviour=lendign", "Did you mean lending"),
+        ("behaviour.min_slice_share=0.9", "behaviour.min_slice_share: received 0.9; allowed: from 0 to 0.5"),
+        ('behaviour.slices=["age <"]', "behaviour.slices, "),
+        ("behaviour.tests=[{kind: invariant}]", "Did you mean invariance"),
+        ("behaviour.tests=[{kind: invariance, column: sex}]", "decision: same"),
+        ("behaviour.tests=[sex]", "behaviour.tests: received ['sex']"),
+        ('behaviour.tests=[{kind: perturbation, noise: 0.1, at_most: 1, where: "age <"}]', "behaviour.tests[0].where, "),
     ],
 )
 def test_a_wrong_value_is_named(repo, override, words):

@@ -89,6 +89,9 @@ def test_the_files_are_what_later_stages_and_people_read(done):
     for name, columns in (("reliability", ["model", "rows", "mean_score", "positive_share", "low", "high"]), ("cost", ["model", "threshold", "cost_per_1000"])):
         table = pd.read_csv(folder / f"artifacts/evaluate/{name}.csv")
         assert set(columns) <= set(table) and np.isfinite(table[columns[1:]]).all().all()
+    measured = json.loads((folder / "artifacts/evaluate/measured.json").read_text())
+    assert set(measured) == set(json.loads((folder / "reports/metrics/evaluate.json").read_text()))
+    assert all(set(entry) == {"value", "low", "high"} for figures in measured.values() for entry in (figures["behaviour_failures"], figures["slice_excess_cost"]))
     card = (folder / "artifacts/select/card.md").read_text()
     assert ("`mae`" in card) == (problem == "regression") and "Be prepared." in card
     assert "cash" not in card and not re.search(r"\bnan\b", card)
