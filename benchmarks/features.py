@@ -531,7 +531,7 @@ def main():
     parser.add_argument("--days", type=numbers, default=[30, 1], help="times to live, in days")
     parser.add_argument("--large", type=int, default=100_000_000, help="rows of the large table")
     parser.add_argument("--memory", type=float, default=6.0, help="GB of address space for the large table")
-    parser.add_argument("--peer-memory", type=float, default=12.0, help="GB of address space for Feast's file store, and for the table that grows")
+    parser.add_argument("--peer-memory", type=float, default=20.0, help="GB of address space for Feast's file store, and for the table that grows")
     parser.add_argument("--growth", type=numbers, default=[500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000], help="sizes of the table that grows")
     parser.add_argument("--reads", type=int, default=500, help="reads of the online stores, each size")
     parser.add_argument("--no-feast", action="store_true", help="leave Feast out")

@@ -1,5 +1,6 @@
 """What several test folders need: small projects to break, and the real tables where they are at hand."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -42,6 +43,20 @@ def run(command, cwd, **environment):
     return subprocess.run(
         command, cwd=cwd, env={**os.environ, "PATH": path, **environment}, capture_output=True, text=True, timeout=600
     )
+
+
+def make_once(tmp_path_factory, name, make):
+    """Call `make(folder)` once however many workers run the tests, and return a copy of the folder for this worker's own."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    first, made = shared / "once" / name, shared / f"{name}.made"
+    with open(shared / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(first, ignore_errors=True)
+            make(first)
+            made.touch()
+    return shutil.copytree(first, tmp_path_factory.mktemp("own") / name, symlinks=True)
 
 
 class Project:

@@ -99,5 +99,5 @@ def docs(
     build_site(root, root / output)
 
 # %% ../../nbs/lib/cli/command.ipynb #5ce46cb3
-for subject in ("audit", "data", "features", "new", "registry"):
+for subject in ("audit", "data", "features", "feedback", "new", "registry"):
     import_module(f"mlsys.cli.{subject}")

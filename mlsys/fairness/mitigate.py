@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONSTRAINTS', 'POOLED', 'threshold_points', 'upper_hull', 'group_curve', 'simple_rule', 'odds_rule', 'learn_rules',
-           'GroupReader', 'GroupRule', 'GroupThresholdClassifier', 'pool_groups', 'optimizer_decisions']
+           'row_coins', 'GroupReader', 'GroupRule', 'GroupThresholdClassifier', 'pool_groups', 'optimizer_decisions']
 
 # %% ../../nbs/lib/fairness/mitigate.ipynb #cell2
 import warnings
@@ -133,6 +133,16 @@ def learn_rules(
     return rule.loc[names, ["low", "high", "share_low", "coin", "coin_rate"]].to_numpy(dtype=float)
 
 # %% ../../nbs/lib/fairness/mitigate.ipynb #cell13
+def row_coins(
+    rows: pd.DataFrame,  # what a row is told by, shape (n_rows, n_columns)
+    random_state: int,  # seed, 0 to 9999999999999999
+) -> np.ndarray:  # in [0, 1), evenly spread over rows, shape (n_rows,)
+    "Toss a coin for each row that depends on the row and the seed alone; 1 and 1.0 are the same."
+    alike = {name: column.to_numpy(dtype=float, na_value=np.nan) if pd.api.types.is_numeric_dtype(column) else column.astype(str).to_numpy(dtype=object) for name, column in rows.items()}
+    hashed = pd.util.hash_pandas_object(pd.DataFrame(alike), index=False).to_numpy()
+    return pd.util.hash_array(hashed ^ pd.util.hash_array(np.array([random_state], dtype=np.uint64))) / 2.0**64
+
+
 class GroupReader(BaseEstimator):
     "How a row's group is read off its sensitive columns; it has `sensitive` and, once fitted, `edges_`."
 
@@ -169,8 +179,7 @@ class GroupRule(ClassifierMixin, GroupReader):
         "Return the decision for each row, 0 or 1; a coin is tossed by the row and `random_state`, so that a row gets the same answer alone or among others."
         likely = self.decision_probability(X)
         columns = list(dict.fromkeys([*(self.features or X.columns), *self.sensitive]))
-        hashed = pd.util.hash_pandas_object(X[columns].astype(str), index=False, hash_key=f"{self.random_state:016d}"[-16:])
-        return (hashed.to_numpy() / 2.0**64 < likely).astype(np.int8)
+        return (row_coins(X[columns], self.random_state) < likely).astype(np.int8)
 
 # %% ../../nbs/lib/fairness/mitigate.ipynb #cell15
 @trust

@@ -59,10 +59,11 @@ def assess(
     min_group_size: int = 50,  # groups with fewer rows are warned of
     n_bootstrap: int = 1000,  # draws for the intervals, at least 1
     seed: int = 0,  # of the draws
+    units: Any = None,  # who or what each row belongs to, shape (n_rows,); rows of one unit are drawn together. None draws rows
 ) -> Assessment:
     "Assess decisions, whatever the outcome is, by every sensitive feature and their intersections."
     of_problem = assess_errors if isinstance(costs, ErrorCosts) else assess_classes if isinstance(costs, ClassCosts) else assess_groups
-    return of_problem(y, decisions, sensitive_features=sensitive_features, costs=costs, min_group_size=min_group_size, n_bootstrap=n_bootstrap, seed=seed)
+    return of_problem(y, decisions, sensitive_features=sensitive_features, costs=costs, min_group_size=min_group_size, n_bootstrap=n_bootstrap, seed=seed, units=units)
 
 
 def changes(
@@ -151,8 +152,8 @@ def base_table(
     return table.rename_axis(index=feature)
 
 # %% ../../nbs/lib/fairness/problem.ipynb #ae45958a
-NO_VARIANT = ("**No mitigated variant.** The target has several classes, and no well-kept library has a sound method for that: Fairlearn's `ThresholdOptimizer` and its parity constraints take two classes, "
-              "and a threshold per class and group leaves rows in two classes or in none. The gaps above are measured, and gates can hold them. What can be done: better rows for the group that is served worse, or "
+NO_VARIANT = ("**No rule per group.** The target has several classes, and no well-kept library has a sound method for that: Fairlearn's `ThresholdOptimizer` and its parity constraints take two classes, "
+              "and a threshold per class and group leaves rows in two classes or in none. What is made is a model on inputs from which what the groups tell was taken out. Beyond that: better rows for the group that is served worse, or "
               "a target of two classes, one against the rest, where one class carries the harm.")
 
 ADVICE = {

@@ -68,6 +68,8 @@ def _number_codes(known: np.ndarray, wanted: np.ndarray, valid: np.ndarray) -> n
     if high - low < _DENSE * len(known) + 1_000:
         table = np.full(high - low + 1, UNKNOWN, np.int64)
         table[known - low] = np.arange(len(known))
+        if inside.all():
+            return table[wanted - low]
         return np.where(inside, table[np.where(inside, wanted - low, 0)], UNKNOWN) if len(known) else np.full(len(wanted), UNKNOWN, np.int64)
     order = np.argsort(known)
     place = order[np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)]

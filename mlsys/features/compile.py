@@ -14,7 +14,7 @@ import sqlglot
 
 from ..core import ConfigError, explain, unknown_name
 from .expression import derived_sql, expression_sql, expression_types, order_expressions
-from .view import FeatureSet, FeatureView, duration
+from .view import FeatureSet, FeatureView, check_zone, duration
 
 # %% ../../nbs/lib/features/compile.ipynb #9f5bc0de
 DIALECTS = ("duckdb", "spark")
@@ -51,6 +51,9 @@ def _spark_moment(expression: str, timezone: str) -> str:
     return f"CASE WHEN FROM_UTC_TIMESTAMP({later}, '{timezone}') = {plain} THEN {later} ELSE TO_UTC_TIMESTAMP({plain}, '{timezone}') END"
 
 
+_OWN_OFFSET = ":[0-9]{2}([.][0-9]+)? ?(Z|z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)$"  # what a text says of its distance to UTC
+
+
 def microseconds(
     expression: str,  # SQL that gives a time
     kind: str,  # its type, as DuckDB names it; "" if unknown
@@ -60,11 +63,15 @@ def microseconds(
     "Return SQL that gives a time as microseconds since 1970, UTC."
     if kind.upper() == "BIGINT":
         return expression
+    check_zone(timezone)
+    if kind.upper() == "VARCHAR" and timezone:  # a text that names its distance to UTC knows better
+        own, local = microseconds(expression, kind, dialect), microseconds(expression, "TIMESTAMP", dialect, timezone)
+        return f"CASE WHEN {'REGEXP_MATCHES' if dialect == 'duckdb' else 'REGEXP_LIKE'}({expression}, '{_OWN_OFFSET}') THEN {own} ELSE {local} END"
     if dialect == "spark":
         moment = expression if is_aware(kind) else f"CAST({expression} AS TIMESTAMPTZ)"
         return f"UNIX_MICROS({_spark_moment(expression, timezone)})" if timezone and not is_aware(kind) else f"UNIX_MICROS({moment})"
     nanos = kind.upper().endswith("_NS")  # a cast would round what is half a microsecond ahead into the future; pandas and Arrow cut it off
-    if is_aware(kind) or (kind.upper() == "VARCHAR" and not timezone):  # a text may name its own distance to UTC
+    if is_aware(kind) or kind.upper() == "VARCHAR":
         return f"EPOCH_NS({expression}) // 1000" if nanos else f"EPOCH_US(CAST({expression} AS TIMESTAMPTZ))"
     plain = f"MAKE_TIMESTAMP(EPOCH_NS({expression}) // 1000)" if nanos else f"CAST({expression} AS TIMESTAMP)"
     return f"EPOCH_US({plain} AT TIME ZONE '{timezone}')" if timezone else f"EPOCH_US({plain})"

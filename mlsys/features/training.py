@@ -159,6 +159,7 @@ def check_source(
     view: FeatureView,  # the view
     schema: Mapping[str, str],  # type by column of its source
     spine: Mapping[str, str],  # type by column of the spine
+    count: bool = True,  # whether to look at the rows too
 ) -> None:
     "Refuse what cannot be right, and say what is left out."
     where, schema, plain = f"view {view.name}", source_types(view, schema), schema
@@ -176,7 +177,8 @@ def check_source(
     for name in {part["column"] for part in view.parts() if part["function"] == "rate"}:
         if schema[name] != "BOOLEAN" and family(schema[name]) != "number":
             raise ConfigError(explain(f"{where}, {name}", schema[name], "a flag: true and false, or 1 and 0"))
-    _count_gaps(engine, view, derived_sql(view, quote(view.name) if engine.dialect == "duckdb" else f"`{view.name}`", plain, engine.dialect))
+    if count:
+        _count_gaps(engine, view, derived_sql(view, quote(view.name) if engine.dialect == "duckdb" else f"`{view.name}`", plain, engine.dialect))
 
 
 def _count_gaps(engine: Any, view: FeatureView, relation: str) -> None:
@@ -213,7 +215,7 @@ def training_set(
         if plain:  # sources are asked twice, so they are read beforehand
             given = {view.name: tables.get(view.name, view.source) for view in chosen.views}
             tables |= {name: _held(name, table, Path(root)) for name, table in given.items() if not isinstance(table, str) or table}
-        sql = _prepare(running, spine, chosen, tables, Path(root), time, timezone, status)
+        sql = _prepare(running, spine, chosen, tables, Path(root), time, timezone, status, count=not plain)  # `_newest` counts itself
         found = _newest(running, chosen, tables, time, timezone) if plain else running.run(sql)
     finally:
         if own:
@@ -246,7 +248,7 @@ def _newest(engine: DuckEngine, features: FeatureSet, sources: Mapping[str, Any]
     return added
 
 # %% ../../nbs/lib/features/training.ipynb #6232a762-1
-def _prepare(engine: Any, spine: Any, features: FeatureSet, sources: Mapping[str, Any], root: Path, time: str, timezone: str, status: bool) -> str:
+def _prepare(engine: Any, spine: Any, features: FeatureSet, sources: Mapping[str, Any], root: Path, time: str, timezone: str, status: bool, count: bool = True) -> str:
     "Make all tables known to an engine, check them, and return the statement."
     for name in sources:
         features.view(name)
@@ -260,7 +262,7 @@ def _prepare(engine: Any, spine: Any, features: FeatureSet, sources: Mapping[str
         if isinstance(source, str) and not source:
             raise ConfigError(explain(f"view {view.name}, source", source, "a file, or a table passed as sources={'" + view.name + "': table}"))
         schemas[view.name] = engine.add(view.name, source, root)
-        check_source(engine, view, schemas[view.name], types)
+        check_source(engine, view, schemas[view.name], types, count)
     sql = training_sql(features, types, schemas, engine.dialect, time=time, timezone=timezone, status=status)
     _check_moments(engine, time, types)
     return sql

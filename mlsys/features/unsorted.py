@@ -104,14 +104,16 @@ def _answer(rows: pa.Table, row_code: np.ndarray, columns: list[str], code: np.n
     event = rows[EVENT].combine_chunks().to_numpy()
     answers = Answers({name: rows.schema.field(name).type for name in columns}, len(code))
     status = np.full(len(code), STATUSES.index("unknown"), np.int8)
-    kept, places = np.flatnonzero(row_code >= 0), np.flatnonzero(code >= 0)
-    if not len(kept) or not len(places):
+    places = np.flatnonzero(code >= 0)
+    kept = slice(None) if len(row_code) and row_code.min() >= 0 else np.flatnonzero(row_code >= 0)
+    count = len(row_code[kept])
+    if not count or not len(places):
         return answers, status
-    entities, parts = int(code.max()) + 1, min(max(len(kept) // PART_ROWS, 1), 2**15)
+    entities, parts = int(code.max()) + 1, min(max(count // PART_ROWS, 1), 2**15)
     shift = max((entities - 1) // parts, 1).bit_length() if entities > parts else 0
     parts = ((entities - 1) >> shift) + 1
     order, bounds = deal(row_code[kept], shift, parts)
-    kept = kept[order]
+    kept = order if isinstance(kept, slice) else kept[order]
     asked_order, asked_bounds = deal(code[places], shift, parts)
     places = places[asked_order]
 

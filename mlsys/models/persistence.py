@@ -6,17 +6,23 @@
 __all__ = ['OWN_TYPES', 'TRUSTED', 'trust', 'save_model', 'load_model', 'save_models', 'load_models']
 
 # %% ../../nbs/lib/models/persistence.ipynb #cell2
+import copy
 import hashlib
 import io
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from sklearn.base import BaseEstimator
+
 from ..core import ConfigError, StageError, explain, read_json, without, write_json
 from .baseline import ConstantClassifier, IfThenRuleClassifier
+from .calibrate import CalibratedClassifier
+from .network import DenseNetwork, NetworkClassifier, NetworkRegressor
 from .preprocess import EmptyColumnFiller, QuantileRamps
 from .quantile import ResidualQuantileRegressor
 from .rule import IfThenClassifier, IfThenRegressor
@@ -24,10 +30,12 @@ from .rule import IfThenClassifier, IfThenRegressor
 # %% ../../nbs/lib/models/persistence.ipynb #cell4
 with without("torch"):
     import skops.io
+    from safetensors import SafetensorError
     from skops.io.exceptions import UntrustedTypesFoundException
 
 # %% ../../nbs/lib/models/persistence.ipynb #cell7
-OWN_TYPES = (ConstantClassifier, IfThenRuleClassifier, IfThenClassifier, IfThenRegressor, QuantileRamps, EmptyColumnFiller, ResidualQuantileRegressor)
+OWN_TYPES = (ConstantClassifier, IfThenRuleClassifier, IfThenClassifier, IfThenRegressor, QuantileRamps, EmptyColumnFiller, ResidualQuantileRegressor,
+             CalibratedClassifier, NetworkClassifier, NetworkRegressor)
 
 TRUSTED = (
     *(f"{own.__module__}.{own.__qualname__}" for own in OWN_TYPES),
@@ -85,6 +93,54 @@ def _reproducible(
             archive.writestr(zipfile.ZipInfo(name), part, zipfile.ZIP_DEFLATED)
     return target.getvalue()
 
+# %% ../../nbs/lib/models/persistence.ipynb #d365e880
+def _networks_in(
+    part: Any,  # a model, or a part of one
+) -> Iterator[DenseNetwork]:  # fitted
+    "Find the fitted networks in a model."
+    if isinstance(part, DenseNetwork):
+        if hasattr(part, "weights_"):
+            yield part
+    elif isinstance(part, BaseEstimator):
+        yield from _networks_in(list(vars(part).values()))
+    elif isinstance(part, (list, tuple)):
+        for item in part:
+            yield from _networks_in(item)
+    elif isinstance(part, dict):
+        yield from _networks_in(list(part.values()))
+
+
+def _packed(
+    model: Any,  # an estimator
+) -> tuple[bytes, bytes]:  # the file; the part of it that skops wrote
+    "Return a model as a skops file, or as safetensors where it holds a network."
+    if not any(_networks_in(model)):
+        content = _reproducible(skops.io.dumps(model))
+        return content, content
+    from safetensors.numpy import save  # only where there is a network
+
+    model, tensors = copy.deepcopy(model), {}
+    for place, network in enumerate({id(network): network for network in _networks_in(model)}.values()):
+        tensors |= {f"network.{place}.{layer}": np.ascontiguousarray(weights) for layer, weights in enumerate(network.weights_)}
+        network.weights_ = place
+    rest = _reproducible(skops.io.dumps(model))
+    return save(tensors | {"skops": np.frombuffer(rest, dtype=np.uint8)}), rest
+
+
+def _unpacked(
+    content: bytes,  # a file that `_packed` made
+) -> tuple[bytes, dict[int, list[np.ndarray]]]:  # the part that skops wrote; weights of each network
+    "Take a model file apart."
+    if content[:2] == b"PK":  # a skops file is a zip archive
+        return content, {}
+    from safetensors.numpy import load
+
+    tensors = load(content)
+    rest, weights = tensors.pop("skops").tobytes(), {}
+    for name in sorted(tensors, key=lambda name: [int(number) for number in name.split(".")[1:]]):
+        weights.setdefault(int(name.split(".")[1]), []).append(tensors[name])
+    return rest, weights
+
 # %% ../../nbs/lib/models/persistence.ipynb #cell12
 def _without_trust(
     content: bytes,  # a skops file
@@ -95,11 +151,11 @@ def _without_trust(
 
 def save_model(
     model: Any,  # a fitted scikit-learn estimator or pipeline
-    path: Path | str,  # where to write; by custom it ends in .skops
+    path: Path | str,  # where to write; by custom it ends in .skops, or in .safetensors where it holds a network
 ) -> str:  # SHA-256 of the file, 64 hexadecimal digits
     "Write a model, and return the hash that opens it again."
-    content = _reproducible(skops.io.dumps(model))
-    if unknown := _without_trust(content):
+    content, rest = _packed(model)
+    if unknown := _without_trust(rest):
         cure = "Call mlsys.models.persistence.trust(YourClass) in the module that defines the class, if you vouch for it."
         raise ConfigError(explain("model", unknown, "types that model files may hold", cure))
     path = Path(path)
@@ -126,24 +182,29 @@ def load_model(
         cure = "The file is not the one that was saved: do not use it. Make it again with `dvc repro`, or restore it with `dvc pull`."
         raise StageError(explain(f"SHA-256 of {path}", found, sha256, cure))
     try:
-        return skops.io.loads(content, trusted=[*TRUSTED, *sorted(_registered)])
+        rest, weights = _unpacked(content)
+        model = skops.io.loads(rest, trusted=[*TRUSTED, *sorted(_registered)])
+        for network in _networks_in(model) if weights else ():
+            network.weights_ = weights[network.weights_] if isinstance(network.weights_, int) else network.weights_
+        return model
     except UntrustedTypesFoundException:
         cure = "Import the module that trusts its class first, or do not load this file."
-        raise StageError(explain(f"types in {path}", _without_trust(content), "trusted types only", cure)) from None
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError) as error:
-        raise StageError(explain("model file", str(path), f"a skops file ({type(error).__name__}: {error})")) from None
+        raise StageError(explain(f"types in {path}", _without_trust(rest), "trusted types only", cure)) from None
+    except (zipfile.BadZipFile, KeyError, IndexError, ValueError, SafetensorError) as error:
+        raise StageError(explain("model file", str(path), f"a skops file, or safetensors with one in it ({type(error).__name__}: {error})")) from None
 
 # %% ../../nbs/lib/models/persistence.ipynb #cell16
 def save_models(
     models: Mapping[str, Any],  # {name: fitted estimator}
     index: Path | str,  # the index to write, by custom models.json; the models go beside it
     descriptions: Mapping[str, str],  # {name: one sentence for people}
-) -> dict[str, dict[str, str]]:  # the index: {name: {"file", "sha256", "description"}}
-    "Write models as NAME.skops, and an index of them."
+) -> dict[str, dict[str, str]]:  # the index: {name: {"file", "format", "sha256", "description"}}
+    "Write models as NAME.skops, networks as NAME.safetensors, and an index of them."
     index, records = Path(index), {}
     for name, model in models.items():
-        digest = save_model(model, index.with_name(f"{name}.skops"))
-        records[name] = {"file": f"{name}.skops", "sha256": digest, "description": descriptions[name]}
+        kind = "safetensors" if any(_networks_in(model)) else "skops"
+        digest = save_model(model, index.with_name(f"{name}.{kind}"))
+        records[name] = {"file": f"{name}.{kind}", "format": kind, "sha256": digest, "description": descriptions[name]}
     write_json(index, records)
     return records
 

@@ -16,21 +16,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from ..core import ConfigError, explain
-from .baseline import _as_frame, _as_text, fulfils
+from .baseline import _as_frame
+from .condition import NO_RULE, Rule, as_text, check_rule_settings, cuts_of, rule_holds, rule_text
+from .pair import search_rule
 from ..objective.problem import ErrorCosts, weighted_quantile
 
 # %% ../../nbs/lib/models/rule.ipynb #fc056afb
-def _cuts(
-    values: np.ndarray,  # the known values of a numeric column, at least one
-    max_cuts: int,  # how many to weigh at most
-) -> np.ndarray:  # rising; a row is above a cut when its value is the cut or more
-    "Return where to try to cut a column."
-    distinct = np.unique(values)
-    if len(distinct) > max_cuts:
-        distinct = np.unique(np.quantile(values, np.linspace(0, 1, max_cuts + 1), method="inverted_cdf"))
-    return distinct[1:]
-
-
 def _sums(
     bins: np.ndarray,  # int, shape (n_rows,)
     losses: np.ndarray,  # cost of each answer in each row, shape (n_rows, n_answers)
@@ -49,11 +40,11 @@ def _conditions(
     missing = values.isna().to_numpy()
     found = [("is missing", [""], losses[missing].sum(axis=0)[None], np.array([missing.sum()]))] if missing.any() else []
     if not pd.api.types.is_numeric_dtype(values):
-        codes, categories = pd.factorize(_as_text(values), sort=True)
+        codes, categories = pd.factorize(as_text(values), sort=True)
         sums, rows = _sums(codes + 1, losses, len(categories) + 1)
         return [*found, ("is", list(categories), sums[1:], rows[1:])]
     numbers = values.to_numpy(dtype=float, na_value=np.nan)[~missing]
-    cuts = _cuts(numbers, max_cuts) if len(numbers) else np.empty(0)
+    cuts = cuts_of(numbers, max_cuts) if len(numbers) else np.empty(0)
     if not len(cuts):
         return found
     sums, rows = _sums(np.searchsorted(cuts, numbers, side="right"), losses[~missing], len(cuts) + 1)
@@ -69,9 +60,9 @@ def cheapest_split(
     losses: np.ndarray,  # cost of each possible answer in each row, shape (n_rows, n_answers)
     fewest: int = 1,  # rows that each side must hold
     max_cuts: int = 256,  # cuts of a number to weigh at most
-) -> tuple[str, str, float | str]:  # column, kind of condition, cut or category; all "" where one answer for all is as cheap
+) -> Rule:  # column, kind of condition, cut or category; `NO_RULE` where one answer for all is as cheap
     "Find the condition on one column under which two answers cost least."
-    total, found = losses.sum(axis=0), ("", "", "")
+    total, found = losses.sum(axis=0), NO_RULE
     best = total.min()
     for name in frame.columns:
         for kind, values, inside, rows in _conditions(frame[name], losses, max_cuts):
@@ -85,30 +76,32 @@ def cheapest_split(
 
 
 def _say(
-    rule: tuple[str, str, float | str],  # column, kind of condition, cut or category
+    rule: Rule,  # one condition or two
     answers: Sequence[str],  # what to answer where it does not hold, and where it does
     verb: str,  # decide, predict
 ) -> str:
     "Say a rule in words."
-    feature, kind, value = rule
-    if not kind:
-        return f"No condition on one column helps: {verb} {answers[0]}."
-    value = value if isinstance(value, str) else f"{value:,.6g}"
-    condition = f"{feature} {'is ' if kind in ('at least', 'below') else ''}{kind} {value}".strip()
-    return f"If {condition}, {verb} {answers[1]}; otherwise {answers[0]}."
+    return f"If {rule_text(rule)}, {verb} {answers[1]}; otherwise {answers[0]}." if rule[1] else f"No condition on one column helps: {verb} {answers[0]}."
 
 # %% ../../nbs/lib/models/rule.ipynb #f2a74de4
 class _OneRule:
     "What both rules share: which rows the condition holds in."
 
-    def _holds(self, frame):
-        feature, kind, value = self.rule_
-        return fulfils(frame[feature], kind, value).astype(np.int64) if kind else np.zeros(len(frame), dtype=np.int64)
+    _is_ordered = False  # are the answers amounts?
 
-    def _search(self, frame, losses):
-        if not 0 <= self.min_share <= 0.5:
-            raise ConfigError(explain("min_share", self.min_share, "a share from 0 to 0.5"))
-        self.rule_ = cheapest_split(frame, losses, max(1, int(np.ceil(self.min_share * len(frame)))))
+    def _holds(self, frame):
+        return rule_holds(frame, self.rule_).astype(np.int64)
+
+    def _search(self, frame, losses, groups=None):
+        check_rule_settings(self.min_share, self.max_conditions)
+        share = self.min_share
+
+        def fewest(part):
+            return max(1, int(np.ceil(share * len(part))))
+
+        self.rule_ = search_rule(
+            frame, losses, lambda part, costs: cheapest_split(part, costs, fewest(part)), fewest(frame), max_conditions=self.max_conditions,
+            groups=groups, random_state=self.random_state, is_ordered=self._is_ordered)
         return self._holds(frame)
 
     def __sklearn_tags__(self):
@@ -119,7 +112,7 @@ class _OneRule:
 
 # %% ../../nbs/lib/models/rule.ipynb #4fcff583
 class IfThenClassifier(_OneRule, ClassifierMixin, BaseEstimator):
-    """Find the single if-then rule that costs least among several classes.
+    """Find the if-then rule that costs least among several classes: one condition, or two where held-out rows agree.
 
     Parameters
     ----------
@@ -130,13 +123,17 @@ class IfThenClassifier(_OneRule, ClassifierMixin, BaseEstimator):
         What to call the classes in `sentence_`, in the order of the cost matrix; None takes the labels.
     min_share : float, default=0.01
         Smallest share of the rows, 0 to 0.5, that each side of the rule must hold.
+    max_conditions : int, default=2
+        1, or 2 to try two conditions on two columns joined by *and* or *or*.
+    random_state : int, default=0
+        Seed of the halves on which two conditions are tried.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels.
-    rule_ : tuple of (str, str, float or str)
-        Column, kind of condition, cut or category; all empty when no condition helps.
+    rule_ : tuple
+        Column, kind of condition, cut or category; then, where there are two, `and` or `or` and the same of the second. All empty when no condition helps.
     rates_ : ndarray of shape (2, n_classes)
         Share of each class where the condition does not hold, and where it does.
     decisions_ : ndarray of shape (2,)
@@ -145,10 +142,12 @@ class IfThenClassifier(_OneRule, ClassifierMixin, BaseEstimator):
         The rule in words.
     """
 
-    def __init__(self, cost_matrix=None, class_names=None, min_share=0.01):
+    def __init__(self, cost_matrix=None, class_names=None, min_share=0.01, max_conditions=2, random_state=0):
         self.cost_matrix = cost_matrix
         self.class_names = class_names
         self.min_share = min_share
+        self.max_conditions = max_conditions
+        self.random_state = random_state
 
     def _columns(self):
         "Return the positions of the labels in the cost matrix."
@@ -159,8 +158,8 @@ class IfThenClassifier(_OneRule, ClassifierMixin, BaseEstimator):
             raise ConfigError(explain("cost_matrix", f"{size} rows", f"one row for each of the {len(self.classes_)} classes"))
         return self.classes_
 
-    def fit(self, X, y, costs=None):
-        "Weigh every rule and keep the cheapest; `costs`, a ClassCosts for these rows, stands in for the matrix where rows have prices of their own."
+    def fit(self, X, y, costs=None, groups=None):
+        "Weigh every rule and keep the cheapest; `costs`, a ClassCosts for these rows, stands in for the matrix where rows have prices of their own, and `groups` says who a row belongs to."
         frame = _as_frame(self, X, fitting=True)
         if y is None:
             raise ValueError("This estimator requires y to be passed, but the target y is None.")
@@ -171,7 +170,7 @@ class IfThenClassifier(_OneRule, ClassifierMixin, BaseEstimator):
         places, size = self._columns(), len(self.classes_)
         matrix = 1.0 - np.eye(size) if self.cost_matrix is None else np.asarray(self.cost_matrix, dtype=float)[np.ix_(places, places)]
         losses = matrix[codes] if costs is None else costs.of_each(places[codes])[:, places]
-        holds = self._search(frame, losses)
+        holds = self._search(frame, losses, groups)
         self.rates_ = np.stack([np.bincount(codes[holds == side], minlength=size) for side in (0, 1)]).astype(float)
         rows = self.rates_.sum(axis=1)
         self.rates_ = np.divide(self.rates_, rows[:, None], out=np.tile(self.rates_.sum(axis=0) / len(y), (2, 1)), where=rows[:, None] > 0)
@@ -199,7 +198,7 @@ class IfThenClassifier(_OneRule, ClassifierMixin, BaseEstimator):
 
 # %% ../../nbs/lib/models/rule.ipynb #beb9b4ff
 class IfThenRegressor(_OneRule, RegressorMixin, BaseEstimator):
-    """Find the single if-then rule with two numbers that costs least.
+    """Find the if-then rule with two numbers that costs least: one condition, or two where held-out rows agree.
 
     Parameters
     ----------
@@ -207,6 +206,10 @@ class IfThenRegressor(_OneRule, RegressorMixin, BaseEstimator):
         What each unit of under- and of over-estimation costs.
     min_share : float, default=0.01
         Smallest share of the rows, 0 to 0.5, that each side of the rule must hold.
+    max_conditions : int, default=2
+        1, or 2 to try two conditions on two columns joined by *and* or *or*.
+    random_state : int, default=0
+        Seed of the halves on which two conditions are tried.
     n_answers : int, default=48
         Quantiles of the target among which the search looks.
     max_rows : int, default=50000
@@ -214,23 +217,27 @@ class IfThenRegressor(_OneRule, RegressorMixin, BaseEstimator):
 
     Attributes
     ----------
-    rule_ : tuple of (str, str, float or str)
-        Column, kind of condition, cut or category; all empty when no condition helps.
+    rule_ : tuple
+        Column, kind of condition, cut or category; then, where there are two, `and` or `or` and the same of the second. All empty when no condition helps.
     answers_ : ndarray of shape (2,)
         The number where the condition does not hold, and where it does.
     sentence_ : str
         The rule in words.
     """
 
-    def __init__(self, cost_under=1.0, cost_over=1.0, min_share=0.01, n_answers=48, max_rows=50_000):
+    _is_ordered = True
+
+    def __init__(self, cost_under=1.0, cost_over=1.0, min_share=0.01, n_answers=48, max_rows=50_000, max_conditions=2, random_state=0):
         self.cost_under = cost_under
         self.cost_over = cost_over
         self.min_share = min_share
         self.n_answers = n_answers
         self.max_rows = max_rows
+        self.max_conditions = max_conditions
+        self.random_state = random_state
 
-    def fit(self, X, y, costs=None):
-        "Weigh every rule and keep the cheapest; `costs`, an ErrorCosts for these rows, stands in where rows have prices of their own."
+    def fit(self, X, y, costs=None, groups=None):
+        "Weigh every rule and keep the cheapest; `costs`, an ErrorCosts for these rows, stands in where rows have prices of their own, and `groups` says who a row belongs to."
         costs = ErrorCosts(self.cost_under, self.cost_over) if costs is None else costs
         frame = _as_frame(self, X, fitting=True)
         if y is None:
@@ -242,7 +249,7 @@ class IfThenRegressor(_OneRule, RegressorMixin, BaseEstimator):
         under, over = (np.broadcast_to(price, len(y)) for price in (costs.under, costs.over))
         some = slice(None, None, -(-len(y) // self.max_rows))
         amounts = np.unique(np.quantile(y, (np.arange(self.n_answers) + 0.5) / self.n_answers, method="inverted_cdf"))
-        self._search(frame.iloc[some], ErrorCosts(under[some], over[some]).of_each(y[some], amounts))
+        self._search(frame.iloc[some], ErrorCosts(under[some], over[some]).of_each(y[some], amounts), None if groups is None else np.asarray(groups)[some])
         holds = self._holds(frame)
         whole = weighted_quantile(y, under, over)
         sides = [holds == side for side in (0, 1)]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CONF', 'PARAMS', 'COSTS', 'conf_digest', 'as_list', 'or_none', 'cost_lines', 'priced_columns', 'feature_lines',
-           'feature_source', 'kept_columns', 'register_resolvers', 'compose', 'render', 'is_fresh', 'write_params',
-           'load_params']
+           'json_lines', 'feature_source', 'kept_columns', 'register_resolvers', 'compose', 'render', 'is_fresh',
+           'write_params', 'load_params']
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell2
 import hashlib
@@ -101,6 +101,17 @@ def feature_lines(
     return [json.dumps(item, ensure_ascii=False) for item in [*(plain.get("views") or []), *listed]]
 
 
+def json_lines(
+    group: Mapping,  # a part of a configuration
+    key: str,  # one of its keys, which holds a list of mappings
+) -> list[str]:  # each mapping as JSON
+    "Return mappings as texts, which parameters of a notebook can hold."
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(group, resolve=True) if OmegaConf.is_config(group) else dict(group)
+    return [json.dumps(item, ensure_ascii=False) for item in plain.get(key) or []]
+
+
 def feature_source(
     features: Mapping,  # the features' part of a configuration
 ) -> str:  # a path relative to the project; "" where no view has one
@@ -117,8 +128,8 @@ def feature_source(
 def kept_columns(
     *groups: Mapping,  # parts of a configuration with a list `keep`
 ) -> list[str]:
-    "Return the columns that some stage needs although they are no inputs."
-    return list(dict.fromkeys(name for group in groups for name in group.get("keep") or []))
+    "Return the columns that some stage needs although they are no inputs: those of `keep`, and the one that names a `case`."
+    return list(dict.fromkeys(name for group in groups for name in [*(group.get("keep") or []), *filter(None, [group.get("case")])]))
 
 # %% ../../nbs/lib/pipeline/config.ipynb #cell8
 def register_resolvers(
@@ -134,6 +145,7 @@ def register_resolvers(
     OmegaConf.register_new_resolver("costs", lambda *given: OmegaConf.create(cost_lines(*given)), replace=True)
     OmegaConf.register_new_resolver("cost_columns", lambda *given: OmegaConf.create(priced_columns(*given)), replace=True)
     OmegaConf.register_new_resolver("feature_lines", lambda group: OmegaConf.create(feature_lines(group)), replace=True)
+    OmegaConf.register_new_resolver("json_lines", lambda group, key: OmegaConf.create(json_lines(group, key)), replace=True)
     OmegaConf.register_new_resolver("feature_source", feature_source, replace=True)
     OmegaConf.register_new_resolver("kept_columns", lambda *groups: OmegaConf.create(kept_columns(*groups)), replace=True)
     OmegaConf.register_new_resolver("texts", lambda group, key: OmegaConf.create(list(group.get(key) or [])), replace=True)

@@ -272,7 +272,7 @@ def run_stage(
 ) -> Stage:
     "Run one stage and return it; raise ConfigError before the first cell, StageError after."
     root, overrides = root or project_root(), list(overrides)
-    key = "/".join([name, *overrides])
+    key = "/".join([name, ",".join(overrides)]) if overrides else name
     try:
         stage = _run_stage(name, overrides, root, progress)
     except MlsysError as error:

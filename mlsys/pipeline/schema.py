@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RUNGS', 'GROUPS', 'between', 'one_of', 'DataConfig', 'ObjectiveConfig', 'LabelsConfig', 'SplitConfig', 'AuditConfig',
-           'FeaturesConfig', 'ModelConfig', 'FairnessConfig', 'PrivacyConfig', 'EngineConfig', 'ProfileConfig',
-           'objective_faults', 'features_faults', 'check_config']
+           'FeaturesConfig', 'ModelConfig', 'BehaviourConfig', 'FairnessConfig', 'PrivacyConfig', 'EngineConfig',
+           'ProfileConfig', 'objective_faults', 'features_faults', 'behaviour_faults', 'check_config']
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell2
 from collections.abc import Mapping
@@ -162,7 +162,7 @@ class FeaturesConfig:
     source: str = ""
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell8
-RUNGS = ("constant", "rule", "logistic", "boosted")
+RUNGS = ("constant", "rule", "logistic", "boosted", "network")
 
 
 @dataclass(kw_only=True)
@@ -177,6 +177,26 @@ class ModelConfig:
     max_leaf_nodes: int = between(2, 10_000)
     min_samples_leaf: int = between(1, 1_000_000)
     l2: float = between(0, 1e6)
+    network_hidden: "list[int]" = between(1, 10_000)
+    network_epochs: int = between(1, 10_000)
+    network_learning_rate: float = between(1e-6, 10)
+    network_weight_decay: float = between(0, 1e3)
+    calibration: str = one_of("none", "auto", "sigmoid", "isotonic", "temperature")
+    search: "list[str]" = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class BehaviourConfig:
+    "What a model is expected to do, and which slices are watched."
+
+    name: str
+    slices: "list[str]" = field(default_factory=list)
+    slice_conditions: int = between(0, 2, 2)
+    min_slice_rows: int = between(4, 1_000_000, 50)
+    min_slice_share: float = between(0, 0.5, 0.02)
+    slice_limit: float = between(0, float("inf"), 0.0)
+    max_rows: int = between(10, 1_000_000, 2000)
+    tests: "list[dict]" = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -185,6 +205,8 @@ class FairnessConfig:
 
     constraint: str = one_of("demographic_parity", "equalized_odds", "true_positive_rate_parity", "false_positive_rate_parity")
     min_group_size: int = between(2, 1_000_000)
+    feedback: str = ""  # file of complaints and appeals
+    case: str = ""  # the column that names a case
 
 
 @dataclass(kw_only=True)
@@ -192,11 +214,18 @@ class PrivacyConfig:
     "How the private variants are trained."
 
     target_epsilon: "float | list[float]" = between(1e-3, 1e3)
+    model: "list[str]" = one_of("linear", "network")
     target_delta: float = between(1e-12, 0.1)
     max_grad_norm: float = between(1e-6, 1e6)
     epochs: int = between(1, 10_000)
-    batch_size: int = between(1, 10_000_000)
+    batch_size: int = between(0, 10_000_000)
     learning_rate: float = between(1e-6, 1e3)
+    hidden_units: "list[int]" = between(1, 65_536)
+    network_learning_rate: float = between(1e-6, 1e3)
+    unit: str = one_of("auto", "row", "person")
+    max_rows_per_person: int = between(1, 1_000_000)
+    secure: bool
+    tuning_trials: int = between(0, 10_000)
 
 
 @dataclass(kw_only=True)
@@ -218,6 +247,12 @@ class ProfileConfig:
     max_rows: int = between(0, 1_000_000_000)
     n_bootstrap: int = between(20, 100_000)
     latency_rows: int = between(10, 100_000)
+    trials: int = between(0, 10_000, 0)
+    reduction_rows: int = between(100, 10_000_000, 8000)
+    reduction_rounds: int = between(1, 1000, 10)
+    audit_canaries: int = between(20, 10_000)
+    shadow_models: int = between(4, 256)
+    membership_rows: int = between(40, 1_000_000)
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell8-1
 GROUPS = {
@@ -228,6 +263,7 @@ GROUPS = {
     "split": SplitConfig,
     "audit": AuditConfig,
     "model": ModelConfig,
+    "behaviour": BehaviourConfig,
     "fairness": FairnessConfig,
     "privacy": PrivacyConfig,
     "engine": EngineConfig,
@@ -264,6 +300,24 @@ def features_faults(
     except ConfigError as error:
         return [str(error)]
     return []
+
+
+def behaviour_faults(
+    values: Mapping,  # the behaviour's part of a configuration, each value of its type
+) -> list[str]:
+    "Return what is wrong with declared tests and slices."
+    from mlsys.evaluate.expectation import expectations_from
+    from mlsys.features.expression import inputs
+
+    faults, tests = [], values.get("tests", [])
+    wheres = [(f"behaviour.tests[{place}].where", test["where"]) for place, test in enumerate(tests) if isinstance(test.get("where"), str) and test["where"]]
+    for check, given in [(lambda tests: expectations_from(tests), tests), *((lambda pair: inputs(pair[1]), pair) for pair in wheres),
+                         *((lambda pair: inputs(pair[1]), ("behaviour.slices", text)) for text in values.get("slices", []))]:
+        try:
+            check(given)
+        except ConfigError as error:
+            faults.append(f"conf/behaviour: {f'{given[0]}, {error}' if isinstance(given, tuple) else error}")
+    return faults
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell10
 def _domain_fault(name: str, value: Any, metadata: Mapping) -> str:
@@ -314,7 +368,8 @@ def check_config(
                                   f"Name a file of conf/{group}/ in the defaults list of conf/config.yaml."))
         else:
             found = _group_faults(group, schema, values)
-            faults += found or ({"objective": objective_faults, "features": features_faults}[group](values) if group in ("objective", "features") else [])
+            deeper = {"objective": objective_faults, "features": features_faults, "behaviour": behaviour_faults}
+            faults += found or (deeper[group](values) if group in deeper else [])
     seed = config.get("seed")
     if not _fits("int", seed) or not 0 <= seed < 2**32:
         faults.append(explain("conf/config.yaml: seed", seed, "an integer from 0 to 4294967295"))

@@ -33,6 +33,7 @@ def grid_points(
     return [point_name(dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())] if grid else []
 
 
+
 # %% ../../nbs/lib/pipeline/stage.ipynb #cell4
 def _inside(folder: Path, name: str, argument: str) -> Path:
     "Return a path in a folder, or refuse a name that leads out of it."
@@ -91,6 +92,13 @@ class Stage:
             )
         return path
 
+    def points(
+        self,
+        name: str,  # a stage with a grid
+    ) -> list[str]:  # such as `privatize/target_epsilon=1.0,model=linear`
+        "Return the folders that the points of another stage's grid have made."
+        return [f"{name}/{point}" for point in grid_points(load_params(self.root), name)]
+
     def output(
         self,
         name: str,  # a file name, such as `train.parquet`
@@ -99,6 +107,13 @@ class Stage:
         path = _inside(self.scratch / "artifacts", name, "output(name)")
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    def resume(
+        self,
+        name: str,  # a file name, such as `trials.jsonl`
+    ) -> Path:
+        "Return a path that outlives an interrupted run: for intermediate results that the next run takes up."
+        return _inside(self.root / "artifacts" / ".resume" / self.key, name, "resume(name)")
 
     def write_metrics(
         self,

@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from mlsys.data.roles import Roles
-from mlsys.fairness.assess import average_costs, row_costs_of, with_intersections
+from mlsys.fairness.assess import average_costs
 from mlsys.fairness.problem import (
     NO_VARIANT,
     advice,
@@ -81,5 +81,4 @@ def test_prices_of_single_rows_make_the_cost_of_a_group():
 def test_one_price_for_all_needs_no_rows():
     costs = Costs(0, 1, 2, 0)
     assert average_costs(costs) is costs
-    assert row_costs_of(np.array([0]), np.array([0]), costs, with_intersections(TABLE[["sex"]].head(1)), 10, 0) == {}
     assert average_costs(Costs(0.0, np.array([1.0, 3.0]), 5.0, 0.0)).false_positive == 2.0

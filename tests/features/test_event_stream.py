@@ -49,7 +49,7 @@ def check_online(store, view, rows, asked):
             assert same(found[0][name], wanted), (who, moment, name, found[0][name], wanted)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(world=worlds(), data=st.data())
 def test_in_any_order_and_any_portions_online_is_what_the_rules_say(tmp_path_factory, world, data):
     view = world.view

@@ -97,7 +97,44 @@ def test_a_file_that_is_not_there_is_named(declared):
         call("list", "--file", "order.yaml")
 
 
-@pytest.mark.parametrize("command", ["list", "show", "sql"])
+@pytest.fixture
+def later(declared, tmp_path):
+    """What happened after the source was written, as a stream; the last line is no event."""
+    lines = ['{"customer": 1, "at": "2024-01-05T00:00:00", "amount": 4.0}', '{"customer": 2, "at": "2024-01-06T00:00:00", "amount": 1.0}', "no event"]
+    (tmp_path / "later.jsonl").write_text("\n".join(lines) + "\n")
+    return "later.jsonl"
+
+
+def served(declared, now):
+    from mlsys.cli.features import chosen_features
+    from mlsys.features.online import get_online
+    from mlsys.features.store import open_store
+
+    with open_store("sqlite", path="store.db") as store:
+        return get_online(store, chosen_features(declared), [1, 2], now=now).frame()
+
+
+def test_materialize_and_stream_fill_one_store(declared, later, tmp_path):
+    shown = call("materialize", "--file", declared, "--as-of", "2024-01-04", "--store", "store.db")
+    assert re.search(r"orders: .*1 entities, 1 rows, 0 held", shown)
+    command = ("stream", later, "--file", declared, "--store", "store.db", "--idle-seconds", "0", "--begin", "2024-01-04", "--letters", "letters.jsonl")
+    first, again = call(*command), call(*command)
+    assert "2" in first and first != again, (first, again)
+    vectors = served(declared, "2024-01-07")
+    assert vectors["amount_sum_7d"].tolist() == [6.5, 1.0] and vectors["count"].tolist() == [2, 1]
+    assert len((tmp_path / "letters.jsonl").read_text().splitlines()) == 1
+
+
+def test_what_the_commands_cannot_do_is_said(declared, later):
+    with pytest.raises(ConfigError, match="COLUMN=VALUE"):
+        call("stream", later, "--file", declared, "--store", "store.db", "--field", "amount")
+    with pytest.raises(ConfigError, match="--key"):
+        call("stream", "redis://127.0.0.1:1", "--file", declared, "--store", "store.db")
+    with pytest.raises(ConfigError, match="as_of"):
+        call("materialize", "--file", declared, "--as-of", "yesterday", "--store", "store.db")
+
+
+@pytest.mark.parametrize("command", ["list", "show", "sql", "materialize", "stream", "parity"])
 def test_every_option_has_help(command):
     import typer
 

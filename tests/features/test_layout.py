@@ -63,7 +63,7 @@ def same(ours, theirs):
     return ours == theirs
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @pytest.mark.filterwarnings("ignore::mlsys.features.training.FeatureWarning")
 @given(table=tables(), view=declarations(), part_rows=st.integers(1, 5), threads=st.integers(1, 2))
 def test_equals_the_rules_in_plain_python(tmp_path, table, view, part_rows, threads):
@@ -85,7 +85,7 @@ def test_equals_the_rules_in_plain_python(tmp_path, table, view, part_rows, thre
         assert got["status"] == status and same(got["x"], expected["x"]) and same(got["word"], expected["word"]), (got, expected)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @pytest.mark.filterwarnings("ignore::mlsys.features.training.FeatureWarning")
 @given(world=worlds(), default=st.sampled_from([None, 0, 0.5]), part_rows=st.integers(1, 5), zone=st.sampled_from([None, "UTC", "America/New_York"]))
 def test_a_view_from_its_layout_is_its_training_set(tmp_path, monkeypatch, world, default, part_rows, zone):

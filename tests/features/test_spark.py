@@ -145,6 +145,14 @@ def test_local_times_mean_the_same_when_clocks_change(engine, duck, zone):
     assert found["n"].notna().all()
 
 
+def test_a_text_may_name_its_own_distance_to_utc(engine, duck):
+    source = pd.DataFrame({"who": 1, "at": ["2024-01-01T00:00:00+05:00", "2024-01-01 00:30:00", "2024-01-01 00:00:00.5Z"], "n": [1, 2, 3]})
+    spine = pd.DataFrame({"who": 1, "event_time": pd.date_range("2023-12-31 18:45", "2024-01-01 01:00", freq="15min", tz="UTC").as_unit("us")})
+    found, other = both(spine, LOCAL, engine, duck, sources={"world": source}, status=True)
+    same_tables(found, other)
+    assert found["n"].dropna().unique().tolist() == [1, 2, 3]
+
+
 def odd_table():
     """Every kind of column that Parquet has and Spark may lack."""
     nanos = 1_767_225_600_123_456_789

@@ -49,7 +49,7 @@ def duck():
     engine.close()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(world=worlds(), zone=st.sampled_from([None, "UTC", "America/New_York"]))
 def test_any_table_gives_what_the_rules_say(duck, world, zone):
     check(world, duck, zone)
@@ -105,6 +105,21 @@ def test_a_zone_is_named_where_one_is_missing():
     spine = asked(event_time=pd.to_datetime(["2026-03-01 23:30", "2026-03-01 22:59", "2026-03-01 23:00"], utc=True))
     assert training_set(spine, berlin, sources={"visits": visits()})["pages"].tolist()[0] == 1.0  # half past midnight of March 2 in Berlin
     assert training_set(spine, berlin, sources={"visits": visits()})["pages"].tolist()[1:] == [3.0, 5.0]
+
+
+@pytest.mark.parametrize("features", [[Column("pages")], [Aggregate("last", "pages")]])
+def test_a_text_that_names_its_distance_to_utc_knows_better_than_the_zone(features):
+    berlin = FeatureView("visits", "customer", "at", features, timezone="Europe/Berlin")
+    source = pd.DataFrame({"customer": 1, "at": ["2024-01-01T00:00:00+05:00", "2024-01-01 00:30:00", "2024-01-01 00:00:00.5Z"], "pages": [1.0, 2.0, 3.0]})
+    spine = pd.DataFrame({"customer": 1, "event_time": pd.to_datetime(["2023-12-31 18:59", "2023-12-31 19:00", "2023-12-31 23:30", "2024-01-01 00:01"], utc=True)})
+    assert training_set(spine, berlin, sources={"visits": source})[berlin.names[0]].fillna(0).tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_a_zone_that_nobody_knows_is_refused():
+    with pytest.raises(ConfigError, match="view visits, timezone: .*Did you mean Europe/Berlin"):
+        FeatureView("visits", "customer", "at", [Column("pages")], timezone="Europe/Berlino")
+    with pytest.raises(ConfigError, match="timezone: received .Mars/Base"):
+        training_set(asked(), VIEW, sources={"visits": visits()}, timezone="Mars/Base")
 
 
 FAULTS = {

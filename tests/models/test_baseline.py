@@ -9,7 +9,8 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mlsys.core import ConfigError
-from mlsys.models.baseline import ConstantClassifier, IfThenRuleClassifier, cheapest_rule, fulfils
+from mlsys.models.baseline import ConstantClassifier, IfThenRuleClassifier, cheapest_rule
+from mlsys.models.condition import fulfils
 from mlsys.objective.cost import Costs
 
 

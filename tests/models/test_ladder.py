@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlsys.core import ConfigError
-from mlsys.models.ladder import choose_simplest, paired_costs
+from mlsys.models.ladder import choice_of, choose_simplest, paired_costs, step_table
 from mlsys.objective.cost import Costs
 
 COSTS = Costs(0, 1, 1, 0)
@@ -120,3 +120,64 @@ def test_bad_input_is_refused(arguments, words):
 def test_a_negative_tolerance_is_refused():
     with pytest.raises(ConfigError, match="tolerance: received -1"):
         choose_simplest([0, 1], {"rule": [0.1, 0.9]}, COSTS, tolerance=-1)
+
+
+def test_each_rung_is_compared_with_the_one_below():
+    y, scores = with_errors(2000, constant=1000, rule=600, logistic=400, boosted=420)
+    rungs = choose_simplest(y, scores, COSTS).rungs
+    assert [rung.below for rung in rungs] == ["", "constant", "rule", "logistic"]
+    assert [round(rung.saving) for rung in rungs] == [0, 200, 100, -10]
+    assert all(rung.saving_low <= rung.saving <= rung.saving_high for rung in rungs)
+    assert rungs[1].saving_low > 0 > rungs[3].saving_high  # the same rows are wrong: the steps are known well
+
+
+def test_the_paired_interval_is_that_of_the_rows():
+    """Of normal sums: 1.96 standard errors of the per-row difference, to a few per cent."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 4000)
+    scores = {name: np.where(rng.random(4000) < wrong, 1 - y, y) * 0.8 + 0.1 for name, wrong in (("rule", 0.3), ("logistic", 0.2))}
+    rung = choose_simplest(y, scores, COSTS, n_bootstrap=4000).rungs[1]
+    paid = {name: COSTS.of(y, COSTS.decide(score)) for name, score in scores.items()}
+    error = 1000 * (paid["rule"] - paid["logistic"]).std() / np.sqrt(4000)
+    assert (rung.saving_high - rung.saving_low) / 2 == pytest.approx(1.96 * error, rel=0.06)
+
+
+def test_rows_that_belong_together_show_less():
+    """The same rows 30 times over are no better evidence; drawn as what they are, the interval says so."""
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 80)
+    scores = {name: np.where(rng.random(80) < wrong, 1 - y, y) * 0.8 + 0.1 for name, wrong in (("rule", 0.35), ("logistic", 0.25))}
+    many, repeated = np.repeat(y, 30), {name: np.repeat(score, 30) for name, score in scores.items()}
+    units = {"people": np.repeat(np.arange(80), 30)}
+    naive, honest = (choose_simplest(many, repeated, COSTS, units=known) for known in (None, units))
+    assert naive.chosen == "logistic" and naive.units == "rows"
+    assert honest.chosen == "rule" and honest.units == "people"
+    widths = [choice.rungs[0].high - choice.rungs[0].low for choice in (naive, honest)]
+    assert widths[1] == pytest.approx(widths[0] * np.sqrt(30), rel=0.15)
+
+
+def test_one_unit_is_no_evidence_and_the_simplest_stays():
+    y, scores = with_errors(200, constant=100, boosted=5)
+    choice = choose_simplest(y, scores, COSTS, units={"people": np.zeros(200)})
+    assert choice.chosen == "constant" and choice.rungs[0].low == -np.inf
+    kept = choice.to_dict()
+    kept["rungs"][0] |= {"low": None, "high": None}  # what JSON makes of an end that is not known
+    assert np.isnan(choice_of(kept).rungs[0].low) and choice_of(kept).chosen == "constant"
+
+
+def test_the_price_of_each_rung_stands_beside_its_saving():
+    y, scores = with_errors(2000, constant=1000, rule=600, boosted=400)
+    choice = choose_simplest(y, scores, COSTS)
+    table = step_table(choice, {"rule": {"train_seconds": 0.1, "bytes": 10}, "boosted": {"train_seconds": 2.0, "bytes": 1000}})
+    assert list(table.index) == ["constant", "rule", "boosted"]
+    assert table.loc["boosted", "bytes"] == 1000 and table.loc["boosted", "chosen"] == "yes" and (table["chosen"] != "").sum() == 1
+    assert table.iloc[0, 0] == "-" and table.iloc[1, 0].startswith("200 [")
+
+
+@pytest.mark.parametrize("wrong", [0, 500])
+def test_perfect_classifiers_and_one_prediction_for_all(wrong):
+    y = np.arange(1000) % 2
+    scores = {"rule": np.full(1000, 0.9), "boosted": y.astype(float)}
+    choice = choose_simplest(y, scores if wrong else {**scores, "rule": y * 1.0}, COSTS)
+    assert choice.chosen == ("boosted" if wrong else "rule")
+    assert choice.rungs[-1].cost_per_1000 == 0

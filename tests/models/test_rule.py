@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mlsys.core import ConfigError
-from mlsys.models.baseline import fulfils
+from mlsys.models.condition import fulfils
 from mlsys.models.rule import IfThenClassifier, IfThenRegressor, cheapest_split
 from mlsys.objective.problem import ClassCosts, ErrorCosts, weighted_quantile
 
@@ -99,3 +99,12 @@ def test_wrong_arguments_are_named(estimator):
 def test_a_cost_matrix_that_does_not_cover_the_classes_is_named():
     with pytest.raises(ConfigError, match="cost_matrix"):
         IfThenClassifier(1 - np.eye(3)).fit(pd.DataFrame({"x": [1.0, 2, 3, 4]}), ["a", "b", "a", "b"])
+
+
+def test_prices_of_zero_ask_for_no_rule():
+    frame = pd.DataFrame({"x": np.arange(300.0), "z": np.arange(300) % 7})
+    free = ClassCosts(["a", "b", "c"], np.zeros((3, 3)))
+    assert IfThenClassifier(np.zeros((3, 3))).fit(frame, np.arange(300) % 3).rule_ == ("", "", "")
+    assert IfThenClassifier().fit(frame, np.arange(300) % 3, costs=free).rule_ == ("", "", "")
+    some = ErrorCosts(np.where(np.arange(300) < 150, 0.0, 1.0), 1.0)  # half of the rows may be too low for nothing
+    assert np.isfinite(IfThenRegressor().fit(frame, frame["x"], costs=some).predict(frame)).all()

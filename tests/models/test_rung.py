@@ -19,6 +19,7 @@ from mlsys.evaluate.measure import (
     what_if_curve,
 )
 from mlsys.models.boosted import staged_losses
+from mlsys.models.calibrate import CalibratedClassifier
 from mlsys.models.ladder import choose_simplest
 from mlsys.models.linear import weight_table
 from mlsys.models.persistence import load_models, save_models
@@ -73,7 +74,7 @@ def go_through(values, folder, table=None, lines=COSTS, method="random", **parts
     train, validation, test = split.train, split.validation, split.test
     models = {}
     for name in rung_names(roles.problem):
-        trees = {"max_iter": 8, "min_samples_leaf": 5} if name == "boosted" else {}
+        trees = {"boosted": {"max_iter": 8, "min_samples_leaf": 5, "calibration": "auto"}, "network": {"hidden": [4], "epochs": 1, "calibration": "auto"}}.get(name, {})
         models[name] = fit_rung(make_rung(name, roles, make_costs(lines, roles, train), **trees), train, roles, make_costs(lines, roles, train))
     save_models(models, folder / "models.json", {name: describe_rung(name, model, roles) for name, model in models.items()})
     loaded = load_models(folder / "models.json")
@@ -175,3 +176,36 @@ def test_rungs_are_named_for_the_problem():
     assert rung_names("binary", ["boosted", "linear"]) == ["logistic", "boosted"]
     with pytest.raises(ConfigError, match="forest"):
         rung_names("regression", ["forest"])
+
+
+def test_a_rare_class_counts_by_its_cost_and_not_by_repeating_it():
+    """One row in fifty: probabilities stay those of the rows, and the costs alone move the decisions."""
+    table = table_of(4000)
+    rng = np.random.default_rng(6)
+    table["y"] = (rng.random(4000) < 1 / (1 + np.exp(5 - 1.5 * table["x"]))).astype(int)
+    roles = Roles("y", "1", "0", numeric=["x"])
+    rate, dear, even = table["y"].mean(), make_costs(["false_negative = 40"], roles), make_costs([], roles)
+    assert rate < 0.05
+    for name in rung_names("binary"):
+        settings = {"max_iter": 40} if name == "boosted" else {}
+        by_cost = {"dear": dear, "even": even}
+        models = {key: fit_rung(make_rung(name, roles, costs, **settings), table, roles, costs) for key, costs in by_cost.items()}
+        scores = {key: predictions_of(model, table, roles, by_cost[key]) for key, model in models.items()}
+        assert scores["dear"].mean() == pytest.approx(rate, abs=0.015), name
+        if name not in ("constant", "rule"):  # a rule is searched for by the costs, all else is the same model
+            np.testing.assert_array_equal(scores["dear"], scores["even"])
+            assert dear.decide(scores["dear"]).mean() > even.decide(scores["even"]).mean() + 0.02
+            parts = getattr(models["dear"], "named_steps", {"model": models["dear"]})
+            assert parts["model"].get_params().get("class_weight") is None
+
+
+def test_groups_reach_rules_and_corrections():
+    table = table_of(600)
+    table["person"] = np.arange(600) % 3
+    table["y"] = (np.random.default_rng(7).random(600) < 0.4).astype(int)
+    roles = Roles("y", "1", "0", numeric=["x"], group="person")
+    model = fit_rung(make_rung("network", roles, make_costs([], roles), hidden=[4], epochs=1, calibration="auto"), table, roles, make_costs([], roles))
+    assert isinstance(model, CalibratedClassifier) and set(model.compared_) == {"none", "sigmoid", "isotonic"}
+    assert describe_rung("network", model, roles).startswith("A network with 4 hidden units")
+    alone = table.assign(person=0)
+    assert fit_rung(make_rung("network", roles, make_costs([], roles), hidden=[4], epochs=1, calibration="auto"), alone, roles, make_costs([], roles)).compared_ == {}

@@ -11,7 +11,7 @@ import time
 import nbformat
 import pandas as pd
 import pytest
-from conftest import BIN, REPO, run
+from conftest import BIN, REPO, make_once, run
 
 LEFT_OUT = (".venv", ".git", "artifacts", "reports", "_docs", "_proc", ".site", "tmp", "cache", "__pycache__", ".ipynb_checkpoints", ".hypothesis")
 
@@ -25,15 +25,19 @@ def make_copy(folder):
     return folder
 
 
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory):
-    """A copy of the repository after a smoke run."""
-    folder = make_copy(tmp_path_factory.mktemp("pipeline") / "project")
+def smoke_run(folder):
+    """Make a copy of the repository, and run it with few rows."""
+    make_copy(folder)
     assert run(["mlsys", "compose", "profile=smoke"], folder).returncode == 0
     done = run(["mlsys", "repro"], folder)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "first.txt").write_text(done.stdout)
-    return folder
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the repository after a smoke run."""
+    return make_once(tmp_path_factory, "pipeline", smoke_run)
 
 
 def ran(process):

@@ -338,3 +338,17 @@ def test_a_stage_that_stops_measuring_leaves_no_old_metrics(project):
     project.notebook("1")
     assert project.run("run", "tiny").returncode == 0
     assert not (project.root / "reports/metrics/tiny.json").exists()
+
+
+def test_what_is_kept_to_resume_outlives_a_failed_run_and_stays_inside(project):
+    """A stage that dies loses its outputs; what it wrote to resume from is there for the next run."""
+    keep = "path = stage.resume('done.txt'); path.parent.mkdir(parents=True, exist_ok=True); seen = path.exists(); path.write_text('half')"
+    project.notebook(keep, "stage.output('x.txt').write_text('lost')", "1 / 0")
+    assert project.run("run", "tiny").returncode == 1
+    assert not (project.root / "artifacts/tiny/x.txt").exists()
+    project.notebook(keep, "stage.output('x.txt').write_text(str(seen))")
+    assert project.run("run", "tiny").returncode == 0
+    assert (project.root / "artifacts/tiny/x.txt").read_text() == "True"
+    project.notebook("stage.resume('../../../x')")
+    failed = project.run("run", "tiny")
+    assert failed.returncode != 0 and "resume(name)" in failed.stderr + failed.stdout

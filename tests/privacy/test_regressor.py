@@ -12,6 +12,7 @@ from mlsys.privacy.accounting import PrivacyWarning, epsilon_spent
 from mlsys.privacy.pipeline import declared_range
 from mlsys.privacy.regressor import (
     PrivateLinearRegression,
+    PrivateNetworkRegressor,
     check_range,
     count_threshold,
     find_range,
@@ -180,3 +181,23 @@ def test_a_range_is_two_finite_numbers():
     for wrong in ((0,), (0, 1, 2), ("a", "b"), (float("nan"), 1), (-1e308, 1e308)):
         with pytest.raises(ConfigError, match="target_range"):
             check_range(wrong)
+
+
+@quiet
+def test_a_network_follows_a_bend_within_the_budget():
+    X, _ = rows(6000)
+    y = 100 + 90 * np.abs(X[:, 0]) + 5 * np.random.default_rng(1).normal(size=6000)
+    line, network = (kind(target_epsilon=3.0, target_range=(0, 300), epochs=100, random_state=0).fit(X[:4000], y[:4000]) for kind in (PrivateLinearRegression, PrivateNetworkRegressor))
+    assert network.epsilon_ <= 3.0
+    assert network.score(X[4000:], y[4000:]) > max(0.7, line.score(X[4000:], y[4000:]) + 0.3)
+
+
+@quiet
+def test_a_range_for_people_pays_for_all_their_rows():
+    "One person's rows move the counts by as many; the noise grows with the bound, and other rows do not count."
+    y = np.append(np.full(4000, 150.0), np.full(8, 1e6))
+    people = np.append(np.arange(4000) // 2, np.full(8, 9999))
+    model = PrivateLinearRegression(target_epsilon=8.0, max_rows_per_person=2, epochs=2, random_state=0).fit(np.random.default_rng(0).normal(size=(4008, 2)), y, groups=people)
+    assert model.range_[1] < 1e6 and model.unit_ == "person" and model.n_units_ == 2001
+    spread = [np.std([find_range(np.linspace(0, 1, 3000), epsilon=0.02, seed=seed, rows_of_one=most)[1] for seed in range(60)]) for most in (1, 20)]
+    assert spread[1] > spread[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import REPO, run
+from conftest import REPO, make_once, run
 
 IDENTITY = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.com", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@example.com"}
 NAMES = ["row nr", 'grö"ße', "select", "a.b", "1st=x", "it's ${seed}", "Betrag, netto", "#no: null", "customer_id", "applied at", "sex", "Ausfall"]
@@ -43,17 +43,22 @@ def new(folder, table, *options, **environment):
     return run(["mlsys", "new", str(folder), "--data", str(table), "--yes", *options], folder.parent, **IDENTITY, **environment)
 
 
+def smoke_run(folder, table):
+    """Make a project from the odd table, and run it with few rows."""
+    folder.mkdir(parents=True)
+    made = folder / "Kreditausfälle 2024"
+    done = new(made, table)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "said.txt").write_text(done.stdout)
+    assert run(["mlsys", "compose", "profile=smoke"], made).returncode == 0
+    done = run(["dvc", "repro"], made)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, table):
     """A project from the odd table, after a smoke run; one serves the tests below, in order."""
-    folder = tmp_path_factory.mktemp("made") / "Kreditausfälle 2024"
-    done = new(folder, table)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (folder.parent / "said.txt").write_text(done.stdout)
-    assert run(["mlsys", "compose", "profile=smoke"], folder).returncode == 0
-    done = run(["dvc", "repro"], folder)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return folder
+    return make_once(tmp_path_factory, "made", lambda folder: smoke_run(folder, table)) / "Kreditausfälle 2024"
 
 
 def ran(process):

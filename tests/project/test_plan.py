@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mlsys.core import ConfigError
 from mlsys.pipeline.plan import Choice, library_of, make_plan, safe_file, safe_name
-from mlsys.pipeline.project import data_option, objective_option, yaml_entry
+from mlsys.pipeline.project import behaviour_option, data_option, objective_option, yaml_entry
 
 ODD = [">50K", "<=50K", "-", "=", "~", "y", "on", "1", "with blank", "größe", 'say "hi"', "it's", "select", "a=b", "a.b", "1st", "x" * 300, "${seed}", "# no", "a: b", "null", "50%", "tab\there", "[0]", "{k}", "new\\line", "\u202fthin", "目的"]
 
@@ -170,12 +170,21 @@ def test_any_text_survives_the_configuration(values):
 
 
 def test_every_key_of_the_schema_is_written_with_its_type(tmp_path):
-    from mlsys.pipeline.schema import DataConfig, ObjectiveConfig, _group_faults
+    from mlsys.pipeline.schema import (
+        BehaviourConfig,
+        DataConfig,
+        ObjectiveConfig,
+        _group_faults,
+        behaviour_faults,
+    )
 
     for options, problem in (({"target": "bought"}, "binary"), ({"target": "amount"}, "regression")):
         plan = make_plan(tmp_path / "s", write(tmp_path, csv(["n", "age", "sex", "amount", "bought"], rows())), **options)
         assert plan.problem == problem
-        assert not _group_faults("data", DataConfig, yaml.safe_load(data_option(plan, "data/x.csv")))
+        data, behaviour = yaml.safe_load(data_option(plan, "data/x.csv")), yaml.safe_load(behaviour_option(plan))
+        assert data.pop("defaults")[0] == {"override /behaviour@_global_.behaviour": plan.name}
+        assert not _group_faults("data", DataConfig, data) and not _group_faults("behaviour", BehaviourConfig, behaviour) and not behaviour_faults(behaviour)
+        assert [test["kind"] for test in behaviour["tests"]] == ["invariance"] * len(plan.sensitive) + ["perturbation"] * 2 and plan.sensitive
         objective = yaml.safe_load(objective_option(plan))
         assert not _group_faults("objective", ObjectiveConfig, objective) and objective["tolerance"] > 0
 
