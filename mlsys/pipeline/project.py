@@ -127,12 +127,13 @@ _OBJECTIVE_WORDS = {
 _OBJECTIVE_TEXT = """# {title}: what the decision is for, and what an error costs. A PLACEHOLDER that only you can fill in: every error costs one here.
 # With real costs the threshold, the choice of the model and the verdict "is it worth it?" mean something. Then run `mlsys compose` and `make repro`.
 """
+_ALWAYS = ["latency_p99_us <= 1000000", "leakage_findings <= 0", "cost_over_champion <= 0"]  # the last one stops a promotion, and only once there is a champion
 _GATES = {
-    "binary": (["auc_roc >= 0.5", "latency_p99_us <= 1000000"], ["auc_roc >= 0.70          # the order of the rows is good enough to act on", "calibration_error <= 0.05  # a score means what it says",
+    "binary": (["auc_roc >= 0.5", *_ALWAYS], ["auc_roc >= 0.70          # the order of the rows is good enough to act on", "calibration_error <= 0.05  # a score means what it says",
                "saving_per_1000 >= 0       # not worse than the cheaper of deciding always or never; better: what running it costs",
                "demographic_parity_difference:COLUMN <= 0.10  # decided about equally often in every group of a sensitive column"]),
-    "multiclass": (["latency_p99_us <= 1000000"], ["saving_per_1000 >= 0       # not worse than always naming the same class"]),
-    "regression": (["latency_p99_us <= 1000000"], ["saving_per_1000 >= 0       # not worse than always naming the same number"]),
+    "multiclass": (_ALWAYS, ["saving_per_1000 >= 0       # not worse than always naming the same class"]),
+    "regression": (_ALWAYS, ["saving_per_1000 >= 0       # not worse than always naming the same number"]),
 }
 
 # %% ../../nbs/lib/pipeline/project.ipynb #6470e46d

@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import nbformat
+import pandas as pd
 import pytest
 from conftest import BIN, REPO, make_once, run
 
@@ -72,6 +73,27 @@ def test_outputs_are_only_where_they_are_declared(copy):
     free = {name for name in made if name.startswith("reports/timing/") or name.endswith(".gitignore")}
     metrics = {name for name in made if name.startswith("reports/metrics/")}
     assert made - free - metrics == {name for name in listed if name.startswith(("artifacts", "reports"))} - metrics
+
+
+def test_a_promotion_trains_nothing_and_the_next_run_compares(copy):
+    """Only `select` runs after `mlsys registry promote`, and it sets every candidate beside the champion on the same rows."""
+    summary = json.loads((copy / "artifacts/select/summary.json").read_text())
+    other = next(item for item in summary["candidates"] if item["name"] not in (summary["chosen"], "constant", "rule") and item["passes"])
+    for command in (["add", other["name"]], ["promote"], ["verify"]):
+        done = run(["mlsys", "registry", *command, *(["--by", "Ada"] if command != ["verify"] else [])], copy)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert ran(run(["dvc", "repro"], copy)) == {"select"} and not ran(run(["dvc", "repro"], copy))
+    compared = json.loads((copy / "artifacts/select/over_champion.json").read_text())
+    assert other["version"] in compared[other["name"]]["note"]
+    paid = pd.concat([pd.read_parquet(path) for path in sorted((copy / "artifacts").rglob("costs.parquet"))], axis=1)
+    for name, entry in compared.items():
+        if name != other["name"]:
+            assert entry["value"] == pytest.approx(1000 * (paid[name] - paid[other["name"]]).mean(), rel=1e-4, abs=1e-2), name
+    card = (copy / "artifacts/select/card.md").read_text()
+    assert f"that is {other['version']}" in card and json.loads((copy / "artifacts/select/summary.json").read_text())["chosen"] == summary["chosen"]
+    shutil.rmtree(copy / "registry")
+    shutil.copytree(REPO / "registry", copy / "registry")
+    assert ran(run(["dvc", "repro"], copy)) == {"select"}
 
 
 def test_every_stage_notebook_runs_in_jupyter(copy, tmp_path):

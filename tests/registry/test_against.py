@@ -12,7 +12,7 @@ from mlsys.core import StageError, sha256_of
 from mlsys.data.roles import Roles
 from mlsys.models.persistence import save_model
 from mlsys.objective.problem import make_costs
-from mlsys.registry.against import METRIC, Champion, champion_costs, over_champion, paired_cost
+from mlsys.registry.against import METRIC, Champion, champion_costs, over_champion
 from mlsys.registry.candidate import Candidate, pick
 from mlsys.registry.record import NO_CARD, lineage, make_record
 from mlsys.registry.store import Registry, add, promote
@@ -105,22 +105,25 @@ def test_other_rows_than_those_of_the_stages_are_an_error():
         over_champion([item], Champion("a" * 12, "old", "0" * 64, np.zeros(9)), pd.DataFrame({"new": np.zeros(10)}), pd.DataFrame())
 
 
+def compared(difference, units, champion=0.0):
+    """The figure of a candidate that costs more than the champion by `difference` in each row."""
+    old = np.zeros(len(difference)) + champion
+    item = Candidate("new", "train", "new.skops", "1" * 64, "new", {})
+    return over_champion([item], Champion("a" * 12, "old", "0" * 64, old), pd.DataFrame({"new": old + difference}), units)[0].measured[METRIC]
+
+
 def test_pairs_settle_what_two_intervals_cannot():
     """A known answer: normal differences with a known spread; the interval of the pair is far narrower than that of either model."""
     rng = np.random.default_rng(4)
-    old = rng.normal(0, 10, 4000)
-    new = old - 0.1 + rng.normal(0, 0.5, 4000)
-    found = paired_cost(new, old, {}, n_bootstrap=2000)
-    half = 1000 * 1.96 * 0.5 / np.sqrt(4000)
-    assert found["value"] == pytest.approx(1000 * (new - old).mean()) and (found["high"] - found["low"]) / 2 == pytest.approx(half, rel=0.1)
-    assert found["high"] < 0 < 1000 * 1.96 * 10 / np.sqrt(4000) - 100
+    difference, old = rng.normal(-0.1, 0.5, 4000), rng.normal(0, 10, 4000)
+    found, half = compared(difference, pd.DataFrame(), old), 1000 * 1.96 * 0.5 / np.sqrt(4000)
+    assert found["value"] == pytest.approx(1000 * difference.mean()) and (found["high"] - found["low"]) / 2 == pytest.approx(half, rel=0.1)
+    assert found["high"] < 0 and 1000 * 1.96 * 10 / np.sqrt(4000) > 100
 
 
 def test_rows_of_one_person_count_as_one():
-    rng = np.random.default_rng(4)
-    people = np.repeat(np.arange(100), 10)
-    difference = np.repeat(rng.normal(0, 1, 100), 10)
-    alone, together = (paired_cost(difference, np.zeros(1000), units, n_bootstrap=1000) for units in ({}, {"person": people}))
+    difference = np.repeat(np.random.default_rng(4).normal(0, 1, 100), 10)
+    alone, together = (compared(difference, units) for units in (pd.DataFrame(), pd.DataFrame({"person": np.repeat(np.arange(100), 10)})))
     assert together["high"] - together["low"] > 2.5 * (alone["high"] - alone["low"])
 
 

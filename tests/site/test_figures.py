@@ -14,6 +14,7 @@ KNOWN = {
     "CHANGELOG.md": {"256": "MiB, a limit of the code", "40": "million, a limit of the code", "0.1.0": "a version"},
     "nbs/stages/baseline.ipynb": {"0.1": "an example of a score"},
     "nbs/stages/prepare.ipynb": {"999": "an example of a code for missing"},
+    "nbs/stages/privatize.ipynb": {"0.5": "the area that guessing has, by definition"},
     "nbs/guides/explanations/privacy-budget.ipynb": {"32,000": "set in the cell below", "8,192": "set in the cell below"},
     "nbs/guides/how-to/keep-features-fresh.ipynb": {"6,000": "set in the cell below", "90": "days, the window that is declared"},
     "nbs/guides/how-to/predict-a-number-or-a-class.ipynb": {"0.75": "the quantile that the costs of the example ask for"},
@@ -21,6 +22,8 @@ KNOWN = {
     "nbs/lib/data/oddity.ipynb": {"999": "an example of a code for missing"},
     "nbs/lib/data/profile.ipynb": {"9,950": "an example of what is printed"},
     "nbs/lib/fairness/shift.ipynb": {"-137": "an example to reckon with", "111": "an example to reckon with"},
+    "nbs/guides/how-to/test-a-models-behaviour.ipynb": {"5 %": "an example to reckon with"},
+    "nbs/lib/fairness/feedback.ipynb": {"899": "an example to reckon with"},
     "nbs/lib/labels/pattern.ipynb": {"59,049": "three to the tenth", "2,187": "three to the seventh"},
 }
 
