@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RUNGS', 'GROUPS', 'between', 'one_of', 'DataConfig', 'ObjectiveConfig', 'LabelsConfig', 'SplitConfig', 'AuditConfig',
-           'FeaturesConfig', 'ModelConfig', 'BehaviourConfig', 'FairnessConfig', 'PrivacyConfig', 'EngineConfig',
-           'ProfileConfig', 'objective_faults', 'features_faults', 'behaviour_faults', 'check_config']
+           'FeaturesConfig', 'ModelConfig', 'FairnessConfig', 'PrivacyConfig', 'EngineConfig', 'ProfileConfig',
+           'BehaviourConfig', 'objective_faults', 'features_faults', 'behaviour_faults', 'check_config']
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell2
 from collections.abc import Mapping
@@ -186,20 +186,6 @@ class ModelConfig:
 
 
 @dataclass(kw_only=True)
-class BehaviourConfig:
-    "What a model is expected to do, and which slices are watched."
-
-    name: str
-    slices: "list[str]" = field(default_factory=list)
-    slice_conditions: int = between(0, 2, 2)
-    min_slice_rows: int = between(4, 1_000_000, 50)
-    min_slice_share: float = between(0, 0.5, 0.02)
-    slice_limit: float = between(0, float("inf"), 0.0)
-    max_rows: int = between(10, 1_000_000, 2000)
-    tests: "list[dict]" = field(default_factory=list)
-
-
-@dataclass(kw_only=True)
 class FairnessConfig:
     "What is assessed, and under which constraint the mitigated variant is made."
 
@@ -253,6 +239,20 @@ class ProfileConfig:
     audit_canaries: int = between(20, 10_000)
     shadow_models: int = between(4, 256)
     membership_rows: int = between(40, 1_000_000)
+
+# %% ../../nbs/lib/pipeline/schema.ipynb #behaviour-config
+@dataclass(kw_only=True)
+class BehaviourConfig:
+    "What a model is expected to do, and which slices are watched."
+
+    name: str
+    slices: "list[str]" = field(default_factory=list)
+    slice_conditions: int = between(0, 2, 2)
+    min_slice_rows: int = between(4, 1_000_000, 50)
+    min_slice_share: float = between(0, 0.5, 0.02)
+    slice_limit: float = between(0, float("inf"), 0.0)
+    max_rows: int = between(10, 1_000_000, 2000)
+    tests: "list[dict]" = field(default_factory=list)
 
 # %% ../../nbs/lib/pipeline/schema.ipynb #cell8-1
 GROUPS = {
