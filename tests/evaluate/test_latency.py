@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from mlsys.core import ConfigError
-from mlsys.evaluate.latency import measure_latency, time_calls
+from mlsys.evaluate.latency import budget_table, measure_latency, tail_interval, time_calls
+from mlsys.objective.budget import Budget
 
 
 class Sleeper:
@@ -56,3 +57,17 @@ def test_nothing_to_time_is_an_error(options, words):
         measure_latency(Sleeper(), pd.DataFrame({"x": [1]}), **options)
     with pytest.raises(ConfigError, match="rows: received 0"):
         measure_latency(Sleeper(), pd.DataFrame({"x": []}))
+
+
+def test_the_interval_of_the_tail_covers_it():
+    rng, true = np.random.default_rng(0), -np.log(0.01)
+    found = [tail_interval(rng.exponential(1, 2000)) for _ in range(300)]
+    assert sum(entry["p99_low_us"] <= true <= entry["p99_high_us"] for entry in found) >= 0.93 * 300
+    assert tail_interval(np.array([5.0])) == {"p99_low_us": 5.0, "p99_high_us": 5.0}
+
+
+def test_a_budget_is_judged_by_three_verdicts_and_no_limit_by_none():
+    took = {"p99_us": 100.0, "p99_low_us": 80.0, "p99_high_us": 130.0, "compute_us_per_answer": 50.0, "bytes": 1000}
+    table = budget_table({"a": took}, Budget(max_latency_us=110, max_bytes=2000, max_compute_us=40)).set_index("measure")["verdict"]
+    assert table.to_dict() == {"latency_p99_us": "not enough evidence", "bytes": "holds", "compute_us_per_answer": "fails"}
+    assert set(budget_table({"a": took}, Budget())["verdict"]) == {""}
