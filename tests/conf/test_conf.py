@@ -54,6 +54,9 @@ def test_a_stage_block_is_the_notebooks_signature(repo):
         ("+split.shuffle=true", "split.shuffle"),
         ("privacy.target_epsilon=[]x", "privacy"),
         ("privacy.target_epsilon=-1", "target_epsilon"),
+        ("privacy.model=[netwrk]", "Did you mean network"),
+        ("privacy.model=linear", "Write a list: [linear]"),
+        ("privacy.unit=people", "privacy.unit"),
         ("privacy.target_epsilon=low", "a number or a list of numbers"),
         ("seed=-1", "seed"),
         ("model.candidates=[forest]", "forest"),
@@ -80,6 +83,7 @@ def test_a_wrong_value_is_named(repo, override, words):
 def test_one_epsilon_and_several(repo):
     assert compose(["privacy.target_epsilon=1"], repo)["matrix"]["privatize"]["target_epsilon"] == [1.0]
     assert compose(["privacy.target_epsilon=[1,3]"], repo)["matrix"]["privatize"]["target_epsilon"] == [1.0, 3.0]
+    assert compose(["privacy.model=[network]"], repo)["matrix"]["privatize"] == {"target_epsilon": [1.0, 3.0, 8.0], "model": ["network"]}
     with pytest.raises(ConfigError):
         as_list([])
 
