@@ -6,7 +6,12 @@ from sklearn.linear_model import LogisticRegression
 
 from mlsys.core import BudgetError, ConfigError
 from mlsys.privacy.accounting import PrivacyWarning, epsilon_spent
-from mlsys.privacy.classifier import PrivateLogisticRegression, PrivateNetworkClassifier, largest_batch, plan_run
+from mlsys.privacy.classifier import (
+    PrivateLogisticRegression,
+    PrivateNetworkClassifier,
+    largest_batch,
+    plan_run,
+)
 
 quiet = pytest.mark.filterwarnings("ignore::mlsys.privacy.accounting.PrivacyWarning")
 

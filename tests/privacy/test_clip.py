@@ -17,7 +17,14 @@ from mlsys.privacy.clip import (
     make_clipper,
     unit_losses,
 )
-from mlsys.privacy.dpsgd import as_table, clip_factors, losses_by_unit, make_private_optimizer, one_quiet_thread, private_step
+from mlsys.privacy.dpsgd import (
+    as_table,
+    clip_factors,
+    losses_by_unit,
+    make_private_optimizer,
+    one_quiet_thread,
+    private_step,
+)
 from mlsys.privacy.randomness import SeededSource
 
 LOSS = torch.nn.functional.binary_cross_entropy_with_logits
