@@ -7,6 +7,7 @@ import pytest
 from mlsys.core import ConfigError
 from mlsys.pipeline.config import as_list, compose, conf_digest, load_params, render
 from mlsys.pipeline.schema import GROUPS
+from mlsys.pipeline.stage import Stage
 
 
 def options(repo, group):
@@ -86,6 +87,13 @@ def test_one_epsilon_and_several(repo):
     assert compose(["privacy.model=[network]"], repo)["matrix"]["privatize"] == {"target_epsilon": [1.0, 3.0, 8.0], "model": ["network"]}
     with pytest.raises(ConfigError):
         as_list([])
+
+
+def test_a_stage_finds_the_folders_of_another_stage_s_grid(project):
+    project.compose("privacy.target_epsilon=[1,8]")
+    stage = Stage("select", project.root, project.root)
+    assert stage.points("privatize") == [f"privatize/target_epsilon={budget},model={kind}" for budget in ("1.0", "8.0") for kind in ("linear", "network")]
+    assert stage.points("train") == []
 
 
 def test_the_digest_sees_content_and_names(project):
