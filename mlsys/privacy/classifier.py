@@ -58,7 +58,40 @@ def check_settings(
             raise ConfigError(explain(name, value, "a number above 0" + (", up to 1" if top == 1 else "")))
 
 # %% ../../nbs/lib/privacy/classifier.ipynb #cell10
-class PrivateModel(BaseEstimator):
+class _Budgeted(BaseEstimator):
+    "What is checked before a run and counted after it."
+
+    def _rows_of(self, groups, n_rows):
+        "Return the rows of each person that are used, or None where a row is a unit of its own."
+        if groups is None:
+            return None
+        from mlsys.privacy.randomness import SecureSource, SeededSource
+        from mlsys.privacy.sampling import person_table
+
+        source = SecureSource() if self.secure else SeededSource(draw_seeds(self.random_state, 4)[2])
+        return person_table(groups, n_rows=n_rows, most_rows=self.max_rows_per_person, source=source)
+
+    def _count(self, accountant, budget):
+        "Return the epsilon of the steps that were taken, or raise a BudgetError where it is too much or cannot be right."
+        (noise_multiplier, sample_rate, steps), *rest = accountant.history
+        spent = ledger_epsilon(accountant, delta=self.target_delta)
+        if rest or spent > budget:
+            raise BudgetError(explain("epsilon spent", spent, f"at most target_epsilon = {budget}", "Do not use this model."))
+        self.n_steps_, self.noise_multiplier_, self.sample_rate_ = int(steps), float(noise_multiplier), float(sample_rate)
+        self.epsilon_rdp_ = epsilon_spent(noise_multiplier=noise_multiplier, sample_rate=sample_rate, steps=steps, delta=self.target_delta, accountant="rdp")
+        if spent > self.epsilon_rdp_ + 0.02:  # the PRV accountant is asked for an error of 0.01
+            raise BudgetError(explain("epsilon spent", spent, f"at most {self.epsilon_rdp_:.4g}, a bound by the RDP accountant", "One of the accountants is wrong: do not use this model."))
+        return spent
+
+    def _check(self):
+        check_settings(max_grad_norm=self.max_grad_norm, learning_rate=self.learning_rate, averaged_share=self.averaged_share)
+        if not isinstance(self.secure, (bool, np.bool_)):
+            raise ConfigError(explain("secure", self.secure, "True or False"))
+        if self.secure and self.random_state is not None:
+            raise ConfigError(explain("random_state", self.random_state, "None, because secure=True keeps no key that a seed could repeat"))
+
+# %% ../../nbs/lib/privacy/classifier.ipynb #7ab1b8c9
+class PrivateModel(_Budgeted):
     """How a model is trained by DP-SGD (Opacus) within a budget; the classes of classifiers and regressors say what its outputs mean.
 
     The guarantee is for adding or removing one row, or one person where `fit` is told whose the rows are. It covers the weights, hence every prediction made with them. It does not cover the number
@@ -142,35 +175,6 @@ class PrivateModel(BaseEstimator):
         spent = self._count(trained.accountant, budget)
         self.batch_size_, self.n_units_, self.unit_, self.clipping_ = batch_size, len(table), "row" if groups is None else "person", trained.mode
         return trained, spent
-
-    def _rows_of(self, groups, n_rows):
-        "Return the rows of each person that are used, or None where a row is a unit of its own."
-        if groups is None:
-            return None
-        from mlsys.privacy.randomness import SecureSource, SeededSource
-        from mlsys.privacy.sampling import person_table
-
-        source = SecureSource() if self.secure else SeededSource(draw_seeds(self.random_state, 4)[2])
-        return person_table(groups, n_rows=n_rows, most_rows=self.max_rows_per_person, source=source)
-
-    def _count(self, accountant, budget):
-        "Return the epsilon of the steps that were taken, or raise a BudgetError where it is too much or cannot be right."
-        (noise_multiplier, sample_rate, steps), *rest = accountant.history
-        spent = ledger_epsilon(accountant, delta=self.target_delta)
-        if rest or spent > budget:
-            raise BudgetError(explain("epsilon spent", spent, f"at most target_epsilon = {budget}", "Do not use this model."))
-        self.n_steps_, self.noise_multiplier_, self.sample_rate_ = int(steps), float(noise_multiplier), float(sample_rate)
-        self.epsilon_rdp_ = epsilon_spent(noise_multiplier=noise_multiplier, sample_rate=sample_rate, steps=steps, delta=self.target_delta, accountant="rdp")
-        if spent > self.epsilon_rdp_ + 0.02:  # the PRV accountant is asked for an error of 0.01
-            raise BudgetError(explain("epsilon spent", spent, f"at most {self.epsilon_rdp_:.4g}, a bound by the RDP accountant", "One of the accountants is wrong: do not use this model."))
-        return spent
-
-    def _check(self):
-        check_settings(max_grad_norm=self.max_grad_norm, learning_rate=self.learning_rate, averaged_share=self.averaged_share)
-        if not isinstance(self.secure, (bool, np.bool_)):
-            raise ConfigError(explain("secure", self.secure, "True or False"))
-        if self.secure and self.random_state is not None:
-            raise ConfigError(explain("random_state", self.random_state, "None, because secure=True keeps no key that a seed could repeat"))
 
 # %% ../../nbs/lib/privacy/classifier.ipynb #489d8d8d
 class LinearOutputs:
@@ -284,7 +288,7 @@ class PrivateLogisticRegression(LinearOutputs, PrivateClassifier):
                          learning_rate=learning_rate, averaged_share=averaged_share, max_rows_per_person=max_rows_per_person, secure=secure, random_state=random_state)
         self.classes = classes
 
-
+# %% ../../nbs/lib/privacy/classifier.ipynb #1521efca
 @trust
 class PrivateNetworkClassifier(NetworkOutputs, PrivateClassifier):
     """A small network, for two classes or many, trained by DP-SGD (Opacus) within a privacy budget.

@@ -77,6 +77,7 @@ class PrivateOptimizer(DPOptimizerFastGradientClipping):
         "Add the sum of this part to that of the parts before."
         for parameter in self.params:
             parameter.summed_grad = parameter.grad if parameter.summed_grad is None else parameter.summed_grad.add_(parameter.grad)
+            parameter.grad = None  # the next part's backward pass must not write into the sum
 
     def add_noise(self):
         "Put the sum and its noise into `grad`."

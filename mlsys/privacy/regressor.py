@@ -171,7 +171,7 @@ class PrivateLinearRegression(LinearOutputs, PrivateRegressor):
     def _keep(self, weights, scale, shift):
         self.coef_, self.intercept_ = scale * weights[0][0], float(scale * weights[1][0] + shift)
 
-
+# %% ../../nbs/lib/privacy/regressor.ipynb #b872148b
 @trust
 class PrivateNetworkRegressor(NetworkOutputs, PrivateRegressor):
     """A small network of a mean or a quantile, trained by DP-SGD (Opacus) within a privacy budget.

@@ -7,6 +7,7 @@ import pytest
 from mlsys.core import ConfigError
 from mlsys.pipeline.config import as_list, compose, conf_digest, load_params, render
 from mlsys.pipeline.schema import GROUPS
+from mlsys.pipeline.stage import Stage
 
 
 def options(repo, group):
@@ -54,6 +55,9 @@ def test_a_stage_block_is_the_notebooks_signature(repo):
         ("+split.shuffle=true", "split.shuffle"),
         ("privacy.target_epsilon=[]x", "privacy"),
         ("privacy.target_epsilon=-1", "target_epsilon"),
+        ("privacy.model=[netwrk]", "Did you mean network"),
+        ("privacy.model=linear", "Write a list: [linear]"),
+        ("privacy.unit=people", "privacy.unit"),
         ("privacy.target_epsilon=low", "a number or a list of numbers"),
         ("seed=-1", "seed"),
         ("model.candidates=[forest]", "forest"),
@@ -87,8 +91,16 @@ def test_a_wrong_value_is_named(repo, override, words):
 def test_one_epsilon_and_several(repo):
     assert compose(["privacy.target_epsilon=1"], repo)["matrix"]["privatize"]["target_epsilon"] == [1.0]
     assert compose(["privacy.target_epsilon=[1,3]"], repo)["matrix"]["privatize"]["target_epsilon"] == [1.0, 3.0]
+    assert compose(["privacy.model=[network]"], repo)["matrix"]["privatize"] == {"target_epsilon": [1.0, 3.0, 8.0], "model": ["network"]}
     with pytest.raises(ConfigError):
         as_list([])
+
+
+def test_a_stage_finds_the_folders_of_another_stage_s_grid(project):
+    project.compose("privacy.target_epsilon=[1,8]")
+    stage = Stage("select", project.root, project.root)
+    assert stage.points("privatize") == [f"privatize/target_epsilon={budget},model={kind}" for budget in ("1.0", "8.0") for kind in ("linear", "network")]
+    assert stage.points("train") == []
 
 
 def test_the_digest_sees_content_and_names(project):

@@ -118,7 +118,7 @@ def test_the_same_seed_gives_the_same_files(copy):
     before = {path: path.read_bytes() for name in ("metrics", "notebooks") for path in (copy / "reports" / name).rglob("*.*")}
     models = {path: path.read_bytes() for path in (copy / "artifacts").rglob("*.skops")}
     assert len(models) >= 6
-    for stage in ("select", "privatize target_epsilon=3.0", "assess", "evaluate", "train", "baseline", "split", "prepare", "digest"):
+    for stage in ("select", "privatize target_epsilon=3.0 model=linear", "assess", "evaluate", "train", "baseline", "split", "prepare", "digest"):
         done = run(["mlsys", "run", *stage.split()], copy)
         assert done.returncode == 0, done.stderr
     shifted = [str(path.relative_to(copy)) for path, content in (before | models).items() if path.read_bytes() != content]
@@ -239,7 +239,7 @@ def test_experiments_and_a_queued_sweep(copy):
     smoke = ["-S", "profile=smoke"]
     done = run(["dvc", "exp", "run", "-n", "one", *smoke, "-S", "privacy.target_epsilon=1"], copy)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (copy / "artifacts/privatize/target_epsilon=1.0/model.skops").is_file()
+    assert (copy / "artifacts/privatize/target_epsilon=1.0,model=linear/model.skops").is_file()
     assert "digest" not in ran(done)
     done = run(["dvc", "exp", "run", "-n", "two", *smoke, "-S", "model=boosted"], copy)
     assert done.returncode == 0, done.stdout + done.stderr

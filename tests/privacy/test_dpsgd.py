@@ -64,18 +64,36 @@ def test_every_loss_has_one_number_a_row(loss, n_outputs):
     assert dpsgd.LOSSES[loss](rows, outcomes).shape == (5,)
 
 
-def test_a_batch_in_parts_is_one_step(monkeypatch):
+@pytest.mark.parametrize("mode", ["fused", "ghost", "hooks"])
+def test_a_batch_in_parts_is_one_step(monkeypatch, mode):
     "The parts' clipped sums add up, noise is added once, and the accountant counts one step."
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(50, 4)), rng.integers(0, 3, 50)
     runs = []
     for most_numbers in (25_000_000, 15 * 7):
         monkeypatch.setattr(dpsgd.private_step, "__defaults__", ("logistic", most_numbers))
-        known = dict(loss="softmax", n_outputs=3, noise_multiplier=1.0, sample_rate=0.5, steps=20, max_grad_norm=0.5, learning_rate=0.1, averaged_share=1.0, seeds=(1, 2))
+        known = dict(loss="softmax", n_outputs=3, noise_multiplier=1.0, sample_rate=0.5, steps=20, max_grad_norm=0.5, learning_rate=0.1, averaged_share=1.0, seeds=(1, 2), mode=mode)
         runs.append(dpsgd.train_linear(X, y, **known))
     whole, parts = runs
     assert whole.accountant.history == parts.accountant.history == [(1.0, 0.5, 20)]
     assert np.allclose(whole.coefficients, parts.coefficients, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["fused", "ghost", "hooks"])
+def test_the_parts_of_a_network_s_step_are_clipped_and_added(mode):
+    "Against the step in one part, with gradients far above the bound."
+    rng = np.random.default_rng(0)
+    table, sums = dpsgd.as_table(30 * rng.normal(size=(50, 4)), rng.integers(0, 2, 50), "logistic"), []
+    for most_numbers in (25_000_000, 700):
+        model = dpsgd.make_model(4, hidden_units=(6,), seed=1)
+        torch.nn.init.constant_(model[2].weight, 3.0)
+        clipper, optimizer = dpsgd.make_private_optimizer(model, noise_multiplier=0.0, max_grad_norm=0.3, expected_batch_size=1.0, learning_rate=0.1, source=SeededSource(0), mode=mode)
+        with dpsgd.one_quiet_thread():
+            for _ in range(2):  # what a step leaves behind must not get into the next
+                dpsgd.private_step(clipper, optimizer, np.arange(50), table, most_numbers=most_numbers)
+        sums.append(torch.cat([parameter.summed_grad.ravel() for parameter in optimizer.params]))
+    assert len(table.parts(np.arange(50), 700 // clipper.numbers)) > 1
+    assert torch.allclose(*sums, atol=1e-4) and 0.1 < sums[1].norm() <= 50 * 0.3 * (1 + 1e-5)
 
 
 def test_clipping_is_not_idle():
