@@ -7,7 +7,7 @@ __all__ = ['SHARES', 'LENGTH', 'check_counts', 'audit_p_value', 'steepest_fall',
            'canaries_needed', 'guess_count', 'Audit', 'audit_scores', 'check_scores', 'Canaries', 'draw_canaries',
            'canary_scores', 'audit_settings', 'audit_learner']
 
-# %% ../../nbs/lib/privacy/audit.ipynb #bad7263d
+# %% ../../nbs/lib/privacy/audit.ipynb #93f43cd0
 import copy
 import math
 import warnings
@@ -21,7 +21,7 @@ from sklearn.base import clone
 from ..core import ConfigError, explain
 from .accounting import PrivacyWarning
 
-# %% ../../nbs/lib/privacy/audit.ipynb #15320f21
+# %% ../../nbs/lib/privacy/audit.ipynb #addba4ad
 def check_counts(
     n_canaries: int,  # planted rows
     n_guesses: int,  # guesses made
@@ -76,7 +76,7 @@ def steepest_fall(
         best, mass, done = max(best, float(np.max(masses / distance))), float(masses[-1]), int(distance[-1])
     return best
 
-
+# %% ../../nbs/lib/privacy/audit.ipynb #9a21a7b7
 def epsilon_lower_bound(
     *,
     n_canaries: int,  # planted rows, each in the table with probability 1/2
@@ -89,6 +89,7 @@ def epsilon_lower_bound(
     if not 0 < confidence < 1:
         raise ConfigError(explain("confidence", confidence, "a probability above 0 and below 1"))
     check_counts(n_canaries, n_guesses, n_right, delta)
+
     def refuted(epsilon: float) -> bool:
         counts = dict(n_canaries=n_canaries, n_guesses=n_guesses, n_right=n_right)
         return audit_p_value(**counts, epsilon=epsilon, delta=delta) < 1.0 - confidence
@@ -102,7 +103,7 @@ def epsilon_lower_bound(
         low, high = (middle, high) if refuted(middle) else (low, middle)
     return low
 
-# %% ../../nbs/lib/privacy/audit.ipynb #2252d102
+# %% ../../nbs/lib/privacy/audit.ipynb #4868fe17
 SHARES = (0.05, 0.2, 0.5, 1.0)  # of the canaries that are guessed; fixed before anything is seen
 
 
@@ -146,7 +147,7 @@ def guess_count(
     "Return how many guesses a share is."
     return min(n_canaries, max(1, 2 * round(share * n_canaries / 2)))
 
-# %% ../../nbs/lib/privacy/audit.ipynb #b27f488e
+# %% ../../nbs/lib/privacy/audit.ipynb #864bb5de
 @dataclass(frozen=True)
 class Audit:
     "What an attack could prove of a private training run."
@@ -215,7 +216,7 @@ def check_scores(
     if np.ptp(scores) == 0:
         raise ConfigError(explain("scores", f"{len(scores)} times {scores[0]:g}", "scores that differ", "The canaries did not reach the model: an audit of it would prove nothing."))
 
-# %% ../../nbs/lib/privacy/audit.ipynb #548a079a
+# %% ../../nbs/lib/privacy/audit.ipynb #10384859
 LENGTH = 100.0  # of a canary, in units of a usual row
 
 
@@ -256,7 +257,7 @@ def draw_canaries(
     np.fill_diagonal(rows, length)
     return Canaries(rows, labels[np.arange(n_canaries) % len(labels)], included, anchors)
 
-# %% ../../nbs/lib/privacy/audit.ipynb #087f88bc
+# %% ../../nbs/lib/privacy/audit.ipynb #4f1ce55e
 def canary_scores(
     model: Any,  # fitted
     canaries: Canaries,
@@ -276,7 +277,7 @@ def canary_scores(
     likely = np.clip(likely, 1e-300, 1.0 - 1e-16)
     return np.log(likely) - np.log1p(-likely)
 
-# %% ../../nbs/lib/privacy/audit.ipynb #f42e7369
+# %% ../../nbs/lib/privacy/audit.ipynb #cfcb4fd5
 def audit_settings(
     learner: Any,  # a private estimator of this package
     canaries: Canaries,

@@ -8,7 +8,7 @@ __all__ = ['TOO_FEW', 'UNKNOWN', 'USE', 'training_steps', 'ledger_of', 'check_ac
            'choice_ledger', 'payer_change', 'worst_payer', 'interval_text', 'variants_table', 'variants_markdown',
            'plot_variants', 'plot_payers']
 
-# %% ../../nbs/lib/privacy/report.ipynb #3ac4c2bf
+# %% ../../nbs/lib/privacy/report.ipynb #45752ec9
 import itertools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ from .budget import Entry, Ledger, choice_entry
 from .composition import Mechanism, NoisySteps, Spend, composed_epsilon
 from .membership import Membership, attack_membership, sample_rows
 
-# %% ../../nbs/lib/privacy/report.ipynb #4815298e
+# %% ../../nbs/lib/privacy/report.ipynb #641ff227
 def training_steps(
     learner: Any,  # a private estimator, fitted
 ) -> NoisySteps:
@@ -78,7 +78,7 @@ def check_accountant(
         raise BudgetError(explain("epsilon of training", claimed, f"at least {own:.4g}, by the numerical composition of this package", "One of two accountants is wrong: do not use this model."))
     return own
 
-# %% ../../nbs/lib/privacy/report.ipynb #e30946e4
+# %% ../../nbs/lib/privacy/report.ipynb #be96b2a6
 TOO_FEW = 40  # rows of a table, of which 10 or more have the rarer answer
 
 
@@ -121,7 +121,7 @@ def fit_half(
         again = clone(learner).set_params(batch_size=batch, random_state=seed, secure=False)
         return again.fit(X, y) if owners is None else again.fit(X, y, groups=owners)
 
-# %% ../../nbs/lib/privacy/report.ipynb #3a62c399
+# %% ../../nbs/lib/privacy/report.ipynb #c92cca78
 UNKNOWN = {"value": None, "low": None, "high": None}
 
 
@@ -169,7 +169,7 @@ def plot_evidence(
     axes[1].set(xlabel="area under the curve of the strongest membership attack", ylim=(len(known) - 0.5, -0.5))
     axes[1].legend(fontsize=7)
 
-# %% ../../nbs/lib/privacy/report.ipynb #f1059c6e
+# %% ../../nbs/lib/privacy/report.ipynb #81a50aa3
 USE = ("accuracy_at_half", "accuracy_of_likeliest", "mae")  # the figure that says what a model is good for, by problem
 
 
@@ -229,7 +229,7 @@ def worst_payer(
     known = [record for record in variant["payers"] if payer_change(record) is not None]
     return min(known, key=lambda record: sign * payer_change(record)) if known else None
 
-# %% ../../nbs/lib/privacy/report.ipynb #7eaa1858
+# %% ../../nbs/lib/privacy/report.ipynb #d6cb2dcc
 def interval_text(
     entry: Mapping[str, Any] | None,  # {"value", "low", "high"}
     form: str = ".3g",  # of the numbers
@@ -281,7 +281,7 @@ def variants_markdown(
         lines += ["", f"**The audit refutes what is claimed of {', '.join(refuted)}.** Do not release it."]
     return "\n".join(lines)
 
-# %% ../../nbs/lib/privacy/report.ipynb #313c8390
+# %% ../../nbs/lib/privacy/report.ipynb #d53ab88e
 def plot_variants(
     axes: Sequence[Any],  # two matplotlib axes: use, and groups
     variants: Sequence[Mapping[str, Any]],  # from `read_variants`
@@ -299,7 +299,8 @@ def plot_variants(
         card = reference["card"][metric]
         axes[0].axhspan(card["low"], card["high"], color="lightgrey", alpha=0.5, label=f"{reference['name']}, no promise")
     axes[0].set(xscale="log", xlabel="epsilon (claimed, no unit)", ylabel=metric.replace("_", " "))
-    axes[0].legend(fontsize=7)
+    if variants or reference is not None:
+        axes[0].legend(fontsize=7)
     plot_payers(axes[1], [variant for variant in variants if variant["privacy"].get("model", "") == (kinds or [""])[0]])
 
 

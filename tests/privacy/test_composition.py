@@ -33,7 +33,7 @@ def test_agrees_with_opacus_to_two_per_cent(noise, rate, steps, delta):
 
 
 @given(noise=st.floats(0.5, 50), steps=st.integers(1, 2000), delta=st.floats(1e-8, 1e-2))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_without_sampling_it_is_exact_and_never_below(noise, steps, delta):
     if math.sqrt(steps) / noise > 15:
         return
@@ -43,7 +43,7 @@ def test_without_sampling_it_is_exact_and_never_below(noise, steps, delta):
 
 
 @given(noise=st.floats(0.6, 10), rate=st.floats(0.005, 0.9), steps=st.integers(1, 300), epsilon=st.floats(0.05, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_delta_and_epsilon_are_the_same_curve(noise, rate, steps, epsilon):
     mechanisms = [NoisySteps(noise, rate, steps)]
     delta = composed_delta(mechanisms, epsilon=epsilon)
