@@ -213,7 +213,7 @@ class PrivacyConfig:
     secure: bool
     tuning_trials: int = between(0, 10_000)
 
-
+# %% ../../nbs/lib/pipeline/schema.ipynb #cell8-2
 @dataclass(kw_only=True)
 class EngineConfig:
     "What computes features."

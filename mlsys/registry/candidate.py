@@ -137,7 +137,7 @@ def _chosen(passing: list[Candidate], preferred: str, judgements: Mapping[str, l
               "This choice looked at the test set, so its figures are slightly optimistic.")
     return Choice(cheapest, reason, judgements)
 
-
+# %% ../../nbs/lib/registry/candidate.ipynb #cell11-2
 def _refusal(judgements: Mapping[str, list[Judgement]]) -> MlsysError:
     "Return the error for when nobody passes: a budget's, where some candidate fails on nothing else."
     broken = {name: over for name, items in judgements.items() if (over := over_budget(items))}

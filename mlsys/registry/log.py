@@ -87,7 +87,7 @@ def _entry(text: str) -> tuple[Entry | None, str]:
     entry = Entry(**{**values, "override": tuple(values["override"])})
     return (entry, "") if entry.sha256 == claimed else (None, "its hash is not that of its content: it was changed after it was written.")
 
-
+# %% ../../nbs/lib/registry/log.ipynb #f00e7d35-2
 def parse_log(
     text: str,  # the whole file
     name: str,  # the file's name, for faults

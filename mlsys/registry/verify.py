@@ -79,7 +79,7 @@ def _type_faults(path: Path, name: str, cure: str) -> Iterator[Fault]:
     if unknown:
         yield Fault(name, 0, f"it holds types that nobody vouches for: {', '.join(unknown)}.", "Do not open it, unless you vouch for them: mlsys.models.persistence.trust in the module that defines the class.")
 
-
+# %% ../../nbs/lib/registry/verify.ipynb #60bfa15e-2
 def _alias_part(registry: Registry, alias: str) -> tuple[list[Entry], list[Fault]]:
     "Read the decisions of an alias and hold them against what git has."
     name = registry.alias_path(alias).relative_to(registry.root).as_posix()

@@ -106,7 +106,7 @@ class LinkMap:
             return code
         return f"[{code}](#{anchor(homes[0], last)})"
 
-
+# %% ../../nbs/lib/site/link.ipynb #cell9-2
 def cell_label(
     page: str,  # a page's file, such as `pipeline/evaluate.ipynb`
     cell: str,  # the id of a cell of its notebook

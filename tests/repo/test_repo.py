@@ -65,6 +65,13 @@ def test_stage_notebooks_are_committed_without_outputs(repo):
                 assert node.end_lineno - node.lineno <= 3, f"{path.name}: {node.name} belongs in nbs/lib"
 
 
+def test_every_notebook_names_its_kernel(repo):
+    """Else JupyterLab asks for one each time that somebody opens it."""
+    for path in (repo / "nbs").rglob("*.ipynb"):
+        if ".ipynb_checkpoints" not in path.parts:
+            assert json.loads(path.read_text())["metadata"].get("kernelspec", {}).get("name") == "python3", path.name
+
+
 def test_library_cells_are_short(repo):
     """At most 70 lines of code in a cell; 100 where it is one class, whose methods cannot stand in cells of their own. A long docstring is not code."""
     for path in notebooks(repo, "lib"):
