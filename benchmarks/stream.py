@@ -21,6 +21,8 @@ import pyarrow as pa
 import yaml
 from pyarrow import csv
 
+from mlsys.pipeline.stage import grid_points
+
 WORDS = np.array("the a quick brown fox jumps over lazy dog order paid late again customer called about refund, parcel \"lost\" in transit since monday asked for new date fine closed".split())
 
 
@@ -120,8 +122,10 @@ def run(shape, folder, size, only, limit):
         measure(f"{shape} new", [*mlsys, "new", str(project), "--data", str(path), "--target", target, "--entity", "none", "--sensitive", "none", "--yes"], folder, limit)
     if {"prepare", "stages"} & set(only) and project.is_dir():
         stages = list(yaml.safe_load((project / "dvc.yaml").read_text())["stages"])
+        params = yaml.safe_load((project / "params.yaml").read_text())
         for stage in stages if "stages" in only else ["digest", "prepare"]:
-            measure(f"{shape} run {stage}", [*mlsys, "run", stage], project, limit)
+            for point in grid_points(params, stage) or [""]:
+                measure(f"{shape} run {stage} {point}".strip(), [*mlsys, "run", stage, *filter(None, point.split(","))], project, limit)
     path.unlink()
 
 

@@ -92,7 +92,7 @@ def sphinx_settings(
     "Return the text of Sphinx's `conf.py`."
     settings: dict[str, Any] = {
         "project": title, "version": version, "release": version, "language": "en", "extensions": ["myst_nb", "mlsys.site.formula"],
-        "exclude_patterns": ["files", "_extra"], "html_extra_path": ["_extra"] if has_card else [], "nb_execution_mode": "off", "nb_merge_streams": True, "nb_ipywidgets_js": {},
+        "exclude_patterns": ["files", "_extra"], "html_extra_path": ["_extra"] if has_card else [], "nb_execution_mode": "off", "nb_merge_streams": True, "nb_render_markdown_format": "gfm", "nb_ipywidgets_js": {},
         "nb_code_prompt_show": "Show the code", "nb_code_prompt_hide": "Hide the code",
         "myst_enable_extensions": ["dollarmath", "deflist"], "myst_heading_anchors": 4, "myst_dmath_allow_digits": False,
         "myst_dmath_allow_space": False, "myst_update_mathjax": False, "html_math_renderer": "mathtext",

@@ -66,6 +66,12 @@ def test_every_module_has_a_page_with_all_that_it_exports(site, repo):
             assert anchor(module, name) in shown.anchors, f"{page.name} does not document {name}"
 
 
+def test_a_table_that_a_cell_shows_as_markdown_is_a_table(site):
+    page = next(page for name, page in site.pages.items() if name.endswith("stages/select.html") or name.endswith("pipeline/select.html"))
+    if "has not run in this checkout" not in page.html:
+        assert re.search(r"<th[^>]*>\s*<p>way to decide", page.html) and "| --- |" not in page.html and "| — |" not in page.html
+
+
 def test_every_stage_has_a_page(site, repo):
     pages = stage_pages(repo)
     assert {page.name.split("/")[1] for page in pages} == {path.stem for path in (repo / "nbs" / "stages").glob("*.ipynb")}
