@@ -289,7 +289,8 @@ def audit_settings(
     "Return what is changed for an audit: nothing on which the promise rests."
     steps, n_rows = max(1, round(learner.epochs / sample_rate)), int(canaries.included.sum()) + canaries.anchors
     rate = 0.7 / steps if canaries.anchors else 0.1 / (LENGTH * steps)
-    own = {"learning_rate": rate, "batch_size": max(1, round(sample_rate * n_rows)), "random_state": seed, "secure": False}
+    start = {"first_spread": 0.75 / float(canaries.rows.max())} if canaries.anchors else {}  # weak first weights, which training outgrows: they hold nothing of the rows
+    own = start | {"learning_rate": rate, "batch_size": max(1, round(sample_rate * n_rows)), "random_state": seed, "secure": False}
     own |= {"classes": list(classes)} if classes is not None else {"target_range": (-1.0, 1.0), "range_share": 0.0, "quantile": None}
     return {name: value for name, value in own.items() if name in learner.get_params(deep=False)}
 

@@ -169,7 +169,7 @@ class PrivateModel(_Budgeted):
         warn_of_weakness(random_state=self.random_state, secure=self.secure, target_delta=self.target_delta, n_rows=len(table), units="rows" if groups is None else "people")
         noise_multiplier = calibrate_noise(target_epsilon=budget, target_delta=self.target_delta, sample_rate=sample_rate, steps=steps)
         trained = train_private(
-            make_model(X.shape[1], n_outputs, self._hidden(), seed=draw_seeds(self.random_state, 4)[3]), table, loss=loss, noise_multiplier=noise_multiplier,
+            make_model(X.shape[1], n_outputs, self._hidden(), draw_seeds(self.random_state, 4)[3], getattr(self, "first_spread", 0.5)), table, loss=loss, noise_multiplier=noise_multiplier,
             sample_rate=sample_rate, steps=steps, expected_batch_size=batch_size, max_grad_norm=self.max_grad_norm, learning_rate=self.learning_rate,
             averaged_share=self.averaged_share, seeds=None if self.secure else draw_seeds(self.random_state))
         spent = self._count(trained.accountant, budget)
@@ -197,6 +197,7 @@ class NetworkOutputs:
         units = (self.hidden_units,) if isinstance(self.hidden_units, (int, np.integer)) else tuple(self.hidden_units)
         if not units or not all(isinstance(count, (int, np.integer)) and not isinstance(count, bool) and count >= 1 for count in units):
             raise ConfigError(explain("hidden_units", self.hidden_units, "a whole number of units, 1 or more, for each hidden layer"))
+        check_settings(first_spread=self.first_spread)
         return units
 
     def _keep(self, weights, scale=1.0, shift=0.0):
@@ -299,6 +300,8 @@ class PrivateNetworkClassifier(NetworkOutputs, PrivateClassifier):
     ----------
     hidden_units : int or tuple of int, default=(32,)
         Units of each hidden layer. Noise is added to every weight, so a network that is larger than needed is worse, not better.
+    first_spread : float, default=0.5
+        Standard deviation of the first layer's weights before training, above 0; 0.5 suits rows of length 1.
     classes : list or None, default=None
         Every label that there may be, declared. None takes those that occur in `y` and treats their list as public.
 
@@ -314,11 +317,12 @@ class PrivateNetworkClassifier(NetworkOutputs, PrivateClassifier):
     Papernot et al. 2021, Tempered Sigmoid Activations for Deep Learning with Differential Privacy.
     """
 
-    def __init__(self, *, hidden_units=(32,), target_epsilon=1.0, target_delta=1e-5, max_grad_norm=1.0, epochs=40, batch_size=None,
+    def __init__(self, *, hidden_units=(32,), first_spread=0.5, target_epsilon=1.0, target_delta=1e-5, max_grad_norm=1.0, epochs=40, batch_size=None,
                  learning_rate=0.05, averaged_share=0.5, max_rows_per_person=8, secure=False, classes=None, random_state=None):
         super().__init__(target_epsilon=target_epsilon, target_delta=target_delta, max_grad_norm=max_grad_norm, epochs=epochs, batch_size=batch_size,
                          learning_rate=learning_rate, averaged_share=averaged_share, max_rows_per_person=max_rows_per_person, secure=secure, random_state=random_state)
         self.hidden_units = hidden_units
+        self.first_spread = first_spread
         self.classes = classes
 
 # %% ../../nbs/lib/privacy/classifier.ipynb #674ddc33

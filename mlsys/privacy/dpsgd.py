@@ -293,6 +293,7 @@ def make_model(
     n_outputs: int = 1,  # outputs; of "softmax", the number of classes
     hidden_units: tuple[int, ...] = (),  # units of each hidden layer; none for a linear model
     seed: int = 0,  # of the hidden layers' first weights, which need not be secret
+    first_spread: float = 0.5,  # standard deviation of the first hidden layer's first weights, above 0; 0.5 suits rows of length 1
 ) -> torch.nn.Module:
     "Return a model that begins without an opinion: linear, or a network of hyperbolic tangents."
     widths, generator, layers = [n_features, *hidden_units, n_outputs], torch.Generator().manual_seed(seed), []
@@ -304,7 +305,7 @@ def make_model(
     for layer in layers[2:-2:2]:
         torch.nn.init.xavier_uniform_(layer.weight, generator=generator)
     if hidden_units:
-        torch.nn.init.normal_(layers[0].weight, 0.0, 0.5, generator=generator)
+        torch.nn.init.normal_(layers[0].weight, 0.0, first_spread, generator=generator)
     return torch.nn.Sequential(*layers[:-1])
 
 

@@ -182,6 +182,8 @@ class PrivateNetworkRegressor(NetworkOutputs, PrivateRegressor):
     ----------
     hidden_units : int or tuple of int, default=(32,)
         Units of each hidden layer. Noise is added to every weight, so a network that is larger than needed is worse, not better.
+    first_spread : float, default=0.5
+        Standard deviation of the first layer's weights before training, above 0; 0.5 suits rows of length 1.
     target_range, range_share, quantile
         As of `PrivateLinearRegression`.
 
@@ -193,11 +195,12 @@ class PrivateNetworkRegressor(NetworkOutputs, PrivateRegressor):
         As of `PrivateLinearRegression`.
     """
 
-    def __init__(self, *, hidden_units=(32,), target_epsilon=1.0, target_delta=1e-5, target_range=None, range_share=0.1, quantile=None, max_grad_norm=1.0, epochs=40, batch_size=None,
+    def __init__(self, *, hidden_units=(32,), first_spread=0.5, target_epsilon=1.0, target_delta=1e-5, target_range=None, range_share=0.1, quantile=None, max_grad_norm=1.0, epochs=40, batch_size=None,
                  learning_rate=0.05, averaged_share=0.5, max_rows_per_person=8, secure=False, random_state=None):
         super().__init__(target_epsilon=target_epsilon, target_delta=target_delta, max_grad_norm=max_grad_norm, epochs=epochs, batch_size=batch_size,
                          learning_rate=learning_rate, averaged_share=averaged_share, max_rows_per_person=max_rows_per_person, secure=secure, random_state=random_state)
         self.hidden_units = hidden_units
+        self.first_spread = first_spread
         self.target_range = target_range
         self.range_share = range_share
         self.quantile = quantile

@@ -97,14 +97,14 @@ def plant(monkeypatch, *, noise=1.0, clipping=1.0):
 @pytest.mark.parametrize("name", learners())
 def test_noise_too_small_by_ten_is_caught(monkeypatch, name):
     plant(monkeypatch, noise=0.1)
-    found = audit_learner(learners()[name], n_canaries=600, seed=1)
+    found = audit_learner(learners()[name], n_canaries=1000, seed=1)
     assert found.verdict == "fails" and found.lower_bound > found.claimed_epsilon, found.describe()
 
 
 @pytest.mark.parametrize("name", learners())
 def test_clipping_switched_off_is_caught(monkeypatch, name):
     plant(monkeypatch, clipping=1e6)
-    found = audit_learner(learners()[name], n_canaries=600, seed=1)
+    found = audit_learner(learners()[name], n_canaries=1000, seed=1)
     assert found.verdict == "fails" and found.lower_bound > found.claimed_epsilon, found.describe()
 
 
