@@ -20,7 +20,7 @@ repro: data  ## run the pipeline, end with one screen
 	@mlsys repro
 
 test: data  ## run every test
-	@python -m pytest -n 2 --dist worksteal
+	@python -m pytest -n 2 --dist worksteal --durations 25
 
 docs: .venv/.ready  ## build the site into _docs/
 	@mlsys docs
