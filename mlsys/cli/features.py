@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .command import app
-from ..core import ConfigError, explain, project_root
+from .command import app, root_or_here
+from ..core import ConfigError, explain
 
 # %% ../../nbs/lib/cli/features.ipynb #1bc4239c
 features = typer.Typer(help="Look at features: what is declared, by which rules, and the SQL of it.", no_args_is_help=True)
@@ -23,14 +23,6 @@ app.add_typer(features, name="features")
 File = Annotated[str, typer.Option(help="A YAML file as in conf/features, or package.module:attribute; the project's own features by default.", show_default=False)]
 
 
-def _root_or_here() -> Path:
-    "Return the project's folder, or the current one outside of projects."
-    try:
-        return project_root()
-    except ConfigError:
-        return Path.cwd()
-
-
 def chosen_features(
     file: str,  # a YAML file, package.module:attribute, or "" for the project's
 ) -> Any:  # a FeatureSet with one feature or more
@@ -38,13 +30,13 @@ def chosen_features(
     from mlsys.features.declare import load_features
 
     if file:
-        found = load_features(file, _root_or_here())
+        found = load_features(file, root_or_here())
     else:
         from mlsys.pipeline.config import load_params
 
         found = load_features(load_params()["features"])
     if not found.names:
-        options = sorted(path.stem for path in (_root_or_here() / "conf" / "features").glob("*.yaml") if path.stem != found.name)
+        options = sorted(path.stem for path in (root_or_here() / "conf" / "features").glob("*.yaml") if path.stem != found.name)
         cure = f"Choose some with `mlsys compose features={options[0]}`, or name a file with --file." if options else "Declare some in conf/features/, or name a file with --file."
         raise ConfigError(explain("features", f"{file or found.name}, with no feature", f"a set with features{', such as ' + ', '.join(options) if options else ''}", cure))
     return found
@@ -94,7 +86,7 @@ def _types(files: dict[str, str]) -> dict[str, dict[str, str]]:
     "Read the types of the columns of tables, where these are at hand."
     from mlsys.features.training import DuckEngine
 
-    engine, root = DuckEngine(), _root_or_here()
+    engine, root = DuckEngine(), root_or_here()
     try:
         return {name: engine.add(name, file, root) if file and (root / file).exists() else {} for name, file in files.items()}
     finally:

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .command import app
-from ..core import ConfigError, explain, project_root
+from .command import app, root_or_here
+from ..core import ConfigError, explain
 
 # %% ../../nbs/lib/cli/feedback.ipynb #375ddf18
 feedback = typer.Typer(help="Keep complaints and appeals of the people affected, and report how many were upheld.", no_args_is_help=True)
@@ -27,19 +27,11 @@ File = Annotated[str, typer.Option(help=f"The file; that of fairness.feedback, o
 When = Annotated[str, typer.Option(help="Date or time, such as 2026-03-01T09:30Z; now by default.", show_default=False)]
 
 
-def _root_or_here() -> Path:
-    "Return the project's folder, or the current one outside of projects."
-    try:
-        return project_root()
-    except ConfigError:
-        return Path.cwd()
-
-
 def _settings() -> dict[str, Any]:
     "Return the project's settings about feedback; none outside of projects."
     from mlsys.pipeline.config import PARAMS, load_params
 
-    root = _root_or_here()
+    root = root_or_here()
     return load_params(root).get("assess", {}) if (root / PARAMS).is_file() else {}
 
 
@@ -49,7 +41,7 @@ def chosen_log(
     "Return the log that a command is about."
     from mlsys.fairness.feedback import FeedbackLog
 
-    return FeedbackLog(Path(file) if file else _root_or_here() / (_settings().get("feedback") or USUAL))
+    return FeedbackLog(Path(file) if file else root_or_here() / (_settings().get("feedback") or USUAL))
 
 
 def _now() -> str:
@@ -136,7 +128,7 @@ def _group_report(
     from mlsys.data.roles import Roles, require_columns
     from mlsys.fairness.complaint import case_column, complaint_notes, complaints_by_group
 
-    folder = Path.cwd() if table else _root_or_here() / "artifacts" / "prepare"
+    folder = Path.cwd() if table else root_or_here() / "artifacts" / "prepare"
     path, case = Path(table) if table else folder / "table.parquet", case or _settings().get("case", "")
     columns = [name.strip() for name in by.split(",") if name.strip()] or (Roles.load(folder / "roles.json").sensitive if not table and (folder / "roles.json").is_file() else [])
     if not path.is_file() and table:

@@ -53,12 +53,12 @@ def materialize_features(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Write all anew, also where a definition has changed.")] = False,
 ):
     """Write the state of every entity, as known at a moment, into an online store."""
-    from mlsys.cli.features import _root_or_here
+    from mlsys.cli.command import root_or_here
     from mlsys.features.materialize import materialize
 
     found = chosen_features(file)
     with store_at(store) as opened:
-        table = materialize(found, opened, as_of, sources_of(source, found), rebuild=rebuild, root=_root_or_here())
+        table = materialize(found, opened, as_of, sources_of(source, found), rebuild=rebuild, root=root_or_here())
     for row in table.to_dict("records"):
         typer.echo(f"{row['view']}: {row['written']}; {row['entities']:,} entities, {row['rows']:,} rows, {row['held']:,} held until they count")
 
@@ -120,14 +120,14 @@ def stream_features(
     """
     import json
 
-    from mlsys.cli.features import _root_or_here
+    from mlsys.cli.command import root_or_here
     from mlsys.core import write_text
     from mlsys.features.stream import dead_letters, read_stream
 
     found = chosen_features(file)
     stream = _stream_at(source, key, group, consumer, payload, order, time, seed)
     with store_at(store) as opened:
-        report = read_stream(stream, opened, _feeds(found, field, kind), batch_size=batch_size, max_events=max_events, idle_seconds=idle_seconds, keep=keep, begin=begin or None, root=_root_or_here())
+        report = read_stream(stream, opened, _feeds(found, field, kind), batch_size=batch_size, max_events=max_events, idle_seconds=idle_seconds, keep=keep, begin=begin or None, root=root_or_here())
         typer.echo(str(report))
         if letters is not None:
             write_text(letters, "".join(json.dumps(letter) + "\n" for letter in dead_letters(opened, report.stream)))
@@ -145,12 +145,12 @@ def check_parity(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.", show_default=False)] = None,
 ):
     """Compute served vectors again from the source, and compare feature by feature; exit with 1 beyond a limit."""
-    from mlsys.cli.features import _root_or_here
+    from mlsys.cli.command import root_or_here
     from mlsys.core import write_json
     from mlsys.features.parity import parity_of
 
     found = chosen_features(file)
-    report = parity_of(log, found, sources_of(source, found), tolerance, root=_root_or_here())
+    report = parity_of(log, found, sources_of(source, found), tolerance, root=root_or_here())
     typer.echo(f"{report.rows:,} vectors compared; {report.skipped:,} lines could not be read, {report.other:,} vectors are of other definitions, {report.fallback:,} were served from defaults")
     if report.rows:
         typer.echo(report.table.to_string(formatters={name: "{:.4%}".format for name in ("mismatch", "missing", "extra")}))

@@ -25,13 +25,14 @@ from .profile import ColumnProfile, Profile, profile_source, profile_table, read
 
 # %% ../../nbs/lib/data/compare.ipynb #6040d150
 def holm(
-    p_values: Sequence[float],  # one for each test
+    p_values: Sequence[float],  # one for each test, in [0, 1]; NaN where there was nothing to test
 ) -> np.ndarray:  # adjusted, in the same order
     "Adjust p-values so that the chance of any false alarm is kept (Holm, 1979)."
-    order = np.argsort(p_values, kind="stable")
-    scaled = np.minimum(np.asarray(p_values, dtype=float)[order] * np.arange(len(order), 0, -1), 1.0)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.maximum.accumulate(scaled)
+    values = np.asarray(p_values, dtype=float)
+    known = np.flatnonzero(~np.isnan(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    adjusted = np.full(len(values), np.nan)
+    adjusted[order] = np.maximum.accumulate(np.minimum(values[order] * np.arange(len(order), 0, -1), 1.0))
     return adjusted
 
 

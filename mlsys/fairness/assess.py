@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 from ..core import ConfigError, explain
+from ..data.compare import holm
 from ..evaluate.scorecard import format_interval
-from .evidence import GapEvidence, difference_p_values, gap_evidence, holm, standard_errors
+from .evidence import GapEvidence, difference_p_values, gap_evidence, standard_errors
 from ..objective.cost import Costs, as_binary
 from ..objective.resample import check_draws, unit_codes
 

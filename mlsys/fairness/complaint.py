@@ -15,8 +15,9 @@ import pandas as pd
 from scipy.stats import beta, hypergeom, norm
 
 from ..core import ConfigError, explain, unknown_name
+from ..data.compare import holm
 from .assess import groups_and_intersections
-from .evidence import GapEvidence, critical_value, holm
+from .evidence import GapEvidence, critical_value
 from .feedback import as_case
 
 # %% ../../nbs/lib/fairness/complaint.ipynb #081da2fb

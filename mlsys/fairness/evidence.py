@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['score_limits', 'mean_limits', 'critical_value', 'deciding_groups', 'GapEvidence', 'standard_errors', 'gap_evidence',
-           'GapVerdict', 'judge_gaps', 'verdict_text', 'holm', 'difference_p_values']
+           'GapVerdict', 'judge_gaps', 'verdict_text', 'difference_p_values']
 
 # %% ../../nbs/lib/fairness/evidence.ipynb #1e04bd06
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from scipy.stats import norm, studentized_range, t
@@ -217,18 +216,6 @@ def verdict_text(
     return f"{text}; if the figures stay as they are, about {item.rows_needed:,} rows in every group would be enough" + (f", which these have not: {listed}." if listed else ".")
 
 # %% ../../nbs/lib/fairness/evidence.ipynb #328d95a0
-def holm(
-    p_values: Any,  # in [0, 1], NaN where there was nothing to test, shape (n_tests,)
-) -> np.ndarray:  # corrected, shape (n_tests,)
-    "Correct p-values for how many there are."
-    p_values = np.asarray(p_values, dtype=float)
-    known = np.flatnonzero(~np.isnan(p_values))
-    order = known[np.argsort(p_values[known], kind="stable")]
-    corrected = np.full(len(p_values), np.nan)
-    corrected[order] = np.maximum.accumulate(np.minimum(p_values[order] * np.arange(len(order), 0, -1), 1.0)) if len(order) else []
-    return corrected
-
-
 def difference_p_values(
     values: np.ndarray,  # figures of groups, shape (n_groups,)
     others: np.ndarray,  # of all rows outside each group, shape (n_groups,)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CONSTRAINTS', 'POOLED', 'threshold_points', 'upper_hull', 'group_curve', 'simple_rule', 'odds_rule', 'learn_rules',
-           'row_coins', 'GroupReader', 'GroupRule', 'GroupThresholdClassifier', 'pool_groups', 'optimizer_decisions']
+           'row_coins', 'GroupReader', 'GroupRule', 'GroupThresholdClassifier', 'pool_groups', 'learnable_groups',
+           'optimizer_decisions']
 
 # %% ../../nbs/lib/fairness/mitigate.ipynb #cell2
 import warnings
@@ -249,14 +250,14 @@ class GroupThresholdClassifier(GroupRule):
         self.edges_ = group_edges(self._features(X))
         groups, scores = self._groups(X), self._scores(X)
         groups, self.pooled_ = pool_groups(groups, y, self.min_group_size)
-        names = [name for name in np.unique(groups) if (groups == name).sum() >= self.min_group_size and len(np.unique(y[groups == name])) == 2]
+        names = learnable_groups(groups, y, self.min_group_size)
         if len(names) < 2:
             warnings.warn(f"{JOIN.join(self.sensitive)}: fewer than two groups have {self.min_group_size} rows and both outcomes; nothing is mitigated, "
                           "and the threshold of the costs holds for everybody.", GroupWarning, stacklevel=2)
             self.groups_, self.rules_ = np.array([], dtype=str), np.empty((0, 5))
             return self
         inside = np.isin(groups, names)
-        self.groups_ = np.array(names, dtype=str)
+        self.groups_ = names
         self.rules_ = learn_rules(y[inside], scores[inside], groups[inside], self.constraint, costs, self.grid_size)
         return self
 
@@ -277,6 +278,15 @@ def pool_groups(
         warnings.warn(f"too few rows (under {min_group_size}) or one outcome only for a rule of their own, so these are pooled: {listed}.",
                       GroupWarning, stacklevel=3)
     return np.where(np.isin(groups, small), POOLED, groups), small
+
+
+def learnable_groups(
+    groups: np.ndarray,  # name of each row's group, small ones pooled, shape (n_rows,)
+    y: np.ndarray,  # 0 and 1, shape (n_rows,)
+    min_group_size: int,  # rows that a group needs
+) -> np.ndarray:  # names, text
+    "Return the groups with enough rows and both outcomes; the pooled rows may still be too few."
+    return np.array([name for name in np.unique(groups) if (groups == name).sum() >= min_group_size and len(np.unique(y[groups == name])) == 2], dtype=str)
 
 # %% ../../nbs/lib/fairness/mitigate.ipynb #cell18
 def optimizer_decisions(

@@ -27,7 +27,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..core import ConfigError, explain, unknown_name
 from .assess import JOIN, GroupWarning, group_edges
-from .mitigate import CONSTRAINTS, GroupReader, pool_groups, row_coins
+from .mitigate import CONSTRAINTS, GroupReader, learnable_groups, pool_groups, row_coins
 from ..models.persistence import trust
 from ..objective.cost import Costs, as_binary
 from ..objective.problem import as_numbers
@@ -166,7 +166,7 @@ class ReducedClassifier(ClassifierMixin, PreparedInputs):
             raise ConfigError(explain("y", f"one outcome only: {y[0] if len(y) else 'no rows'}", "0 and 1"))
         self.prepare_ = clone(self.prepare).fit(self._inputs(X))
         groups, self.pooled_ = pool_groups(self._groups(X), y, self.min_group_size)
-        self.groups_ = np.array([name for name in np.unique(groups) if (groups == name).sum() >= self.min_group_size and len(np.unique(y[groups == name])) == 2], dtype=str)
+        self.groups_ = learnable_groups(groups, y, self.min_group_size)
         inputs, inside = self._matrix(X), np.isin(groups, self.groups_)
         alarm, miss = costs.false_positive - costs.true_negative, costs.false_negative - costs.true_positive
         alarm, miss = 2 * alarm / (alarm + miss), 2 * miss / (alarm + miss)

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..core import ConfigError, explain
 from ..data.roles import Roles
+from .calibrate import class_probabilities
 from .preprocess import make_preprocessor
 from .quantile import ResidualQuantileRegressor
 
@@ -178,11 +179,7 @@ class NetworkClassifier(ClassifierMixin, DenseNetwork):
     def predict_proba(self, X):
         "Return the probability of each class, shape (n_rows, n_classes)."
         found = self._outputs(X)
-        if len(self.classes_) == 2:
-            positive = 0.5 * (1 + np.tanh(0.5 * found[:, 0]))  # the logistic function, without overflow
-            return np.column_stack([1 - positive, positive])
-        odds = np.exp(found - found.max(axis=1, keepdims=True))
-        return odds / odds.sum(axis=1, keepdims=True)
+        return class_probabilities(found[:, 0] if len(self.classes_) == 2 else found)
 
     def predict(self, X):
         "Return the likeliest class of each row."

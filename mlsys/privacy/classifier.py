@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..core import BudgetError, ConfigError, explain
+from ..models.calibrate import class_probabilities
 from ..models.persistence import trust
 from .accounting import PrivacyWarning, calibrate_noise, epsilon_spent, ledger_epsilon
 
@@ -169,7 +170,7 @@ class PrivateModel(_Budgeted):
         warn_of_weakness(random_state=self.random_state, secure=self.secure, target_delta=self.target_delta, n_rows=len(table), units="rows" if groups is None else "people")
         noise_multiplier = calibrate_noise(target_epsilon=budget, target_delta=self.target_delta, sample_rate=sample_rate, steps=steps)
         trained = train_private(
-            make_model(X.shape[1], n_outputs, self._hidden(), draw_seeds(self.random_state, 4)[3], getattr(self, "first_spread", 0.5)), table, loss=loss, noise_multiplier=noise_multiplier,
+            make_model(X.shape[1], n_outputs, seed=draw_seeds(self.random_state, 4)[3], **self._layers()), table, loss=loss, noise_multiplier=noise_multiplier,
             sample_rate=sample_rate, steps=steps, expected_batch_size=batch_size, max_grad_norm=self.max_grad_norm, learning_rate=self.learning_rate,
             averaged_share=self.averaged_share, seeds=None if self.secure else draw_seeds(self.random_state))
         spent = self._count(trained.accountant, budget)
@@ -180,8 +181,8 @@ class PrivateModel(_Budgeted):
 class LinearOutputs:
     "Weights of one layer."
 
-    def _hidden(self):
-        return ()
+    def _layers(self):
+        return {}
 
     def _keep(self, weights, scale=1.0, shift=0.0):
         self.coef_, self.intercept_ = scale * weights[0], scale * weights[1] + shift
@@ -193,12 +194,12 @@ class LinearOutputs:
 class NetworkOutputs:
     "Weights of several layers, with hyperbolic tangents between them."
 
-    def _hidden(self):
+    def _layers(self):
         units = (self.hidden_units,) if isinstance(self.hidden_units, (int, np.integer)) else tuple(self.hidden_units)
         if not units or not all(isinstance(count, (int, np.integer)) and not isinstance(count, bool) and count >= 1 for count in units):
             raise ConfigError(explain("hidden_units", self.hidden_units, "a whole number of units, 1 or more, for each hidden layer"))
         check_settings(first_spread=self.first_spread)
-        return units
+        return {"hidden_units": units, "first_spread": self.first_spread}
 
     def _keep(self, weights, scale=1.0, shift=0.0):
         *hidden, (last, bias) = zip(weights[::2], weights[1::2], strict=True)
@@ -250,12 +251,7 @@ class PrivateClassifier(ClassifierMixin, PrivateModel):
 
     def predict_proba(self, X):
         "Return the probability of each class, shape (n_rows, n_classes)."
-        scores = self.decision_function(X)
-        if len(self.classes_) == 2:
-            positive = 0.5 * (1.0 + np.tanh(0.5 * scores))  # the logistic function, without overflow
-            return np.column_stack([1.0 - positive, positive])
-        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return odds / odds.sum(axis=1, keepdims=True)
+        return class_probabilities(self.decision_function(X))
 
     def predict(self, X):
         "Return the likeliest class of each row."

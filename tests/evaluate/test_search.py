@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from mlsys.core import ConfigError
+from mlsys.data.compare import holm
 from mlsys.evaluate.search import SliceSearch, conditions_of, worst_excess
 from mlsys.evaluate.slice import (
     check_slices,
     excess_with_error,
     foreseen_losses,
-    holm,
     slice_rows,
 )
 from mlsys.objective.cost import Costs

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, fisher_exact
 
 from mlsys.core import ConfigError
+from mlsys.data.compare import holm
 from mlsys.fairness.complaint import case_column, complaint_notes, complaints_by_group, exact_limits
-from mlsys.fairness.evidence import holm, judge_gaps
+from mlsys.fairness.evidence import judge_gaps
 
 
 def state_of(rows):

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, tukey_hsd
 
+from mlsys.data.compare import holm
 from mlsys.fairness.evidence import (
     GapEvidence,
     critical_value,
     deciding_groups,
     gap_evidence,
-    holm,
     judge_gaps,
     mean_limits,
     score_limits,
